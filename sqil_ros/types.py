@@ -32,14 +32,17 @@ class Observation:
 
     Attributes:
         images: one (H, W, 3) uint8 RGB image per camera, in the contract's camera order.
-        state: (7,) x y z [m], rotation vector [rad] of the commanded TCP target relative to the
-            contract's tool-down orientation, measured gripper opening (1 = open).
+        state: (7,) measured x y z [m], rotation vector [rad] of the TCP relative to the contract's
+            tool-down orientation, measured gripper opening (1 = open).
+        command: (7,) the same of the newest target sent to the robot; an action is a step from
+            here, and the difference to ``state`` is how far the arm still has to go.
         instruction: what the operator asked for, as typed.
         stamp_ns: time of the first image, nanoseconds of the ROS clock.
     """
 
     images: tuple[Image, ...]
     state: Array
+    command: Array
     instruction: str
     stamp_ns: int = 0
 

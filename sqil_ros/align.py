@@ -188,6 +188,11 @@ class LiveAligner:
         held = {name: hold(rows, image.stamp_ns) for name, rows in self._channels.items()}
         return Frame(image, held)
 
+    @property
+    def pending(self) -> bool:
+        """Whether an image waits to be taken."""
+        return self._pending is not None
+
     def restart(self) -> None:
         """Forget the images and make the next one a tick (a new episode)."""
         self._newest = self._pending = None

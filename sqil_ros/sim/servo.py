@@ -1,51 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the controller's servo commands lag: shared by the emulator and the in-process simulation.
+"""How a UR controller follows a stream of servo targets (a model, not a measurement).
 
-Universal Robots does not publish the servo law. That the lag follows the look-ahead time, and the
-factor 0.4, are an inference from reported tracking delays (a look-ahead of 0.1 s trails by some
-tens of milliseconds); the proportional gain is left out because a position-controlled model has
-no stiffness to set. Nothing here was measured on an arm.
+First-order lag on joint targets with a joint-speed clamp. That the lag follows servoJ's lookahead
+time, and the factor 0.4, are an inference from published tracking lags of about 35 ms; the real
+controller's law is not public. Its gain is left out: a position-controlled model has no stiffness.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from sqil_ros.types import Array
 
+MAX_JOINT_SPEED = 3.14
 LAG_PER_LOOKAHEAD = 0.4
-"""Time constant of the lag as a share of the look-ahead time (inference, see above)."""
-
-MAX_JOINT_SPEED = math.pi
-"""Joint speed [rad/s] that no UR5 or UR5e joint exceeds (180 degrees a second)."""
 
 
-@dataclass(frozen=True)
-class ServoFilter:
-    """First-order lag from joint targets to joint commands, with a joint speed limit.
+def servo_step(q: Array, target: Array, lookahead_s: float, dt: float) -> Array:
+    """Joint command one step after ``q``; two half steps equal one whole step.
 
-    Attributes:
-        lookahead: look-ahead time [s] of servoJ or servoL, 0.03 to 0.2.
-        max_joint_speed: largest joint speed [rad/s] of the command.
+    Args:
+        q: (6,) joint command [rad] now.
+        target: (6,) joint angles [rad] that are chased.
+        lookahead_s: servoJ's lookahead time [s], 0.03 to 0.2.
+        dt: step [s].
     """
+    change = (target - q) * -math.expm1(-dt / (LAG_PER_LOOKAHEAD * lookahead_s))
+    limit = MAX_JOINT_SPEED * dt
+    return q + np.clip(change, -limit, limit)
 
-    lookahead: float = 0.1
-    max_joint_speed: float = MAX_JOINT_SPEED
 
-    def advance(self, q: Array, target: Array, dt: float) -> Array:
-        """The joint command one step later.
+class ServoFilter:
+    """:func:`servo_step` that remembers where it is."""
 
-        Args:
-            q: (6,) joint command [rad] now.
-            target: (6,) joint angles [rad] of the latest servo command.
-            dt: step [s]; the discretisation is exact, so two half steps equal one whole step.
+    def __init__(self, q: Array, lookahead_s: float = 0.1) -> None:
+        """Stand still at the (6,) joint angles ``q`` [rad]."""
+        self.q = np.array(q, dtype=float)
+        self._lookahead_s = lookahead_s
 
-        Returns:
-            (6,) joint command [rad] after ``dt``.
-        """
-        share = -math.expm1(-dt / (LAG_PER_LOOKAHEAD * self.lookahead))
-        limit = self.max_joint_speed * dt
-        return q + np.clip((target - q) * share, -limit, limit)
+    def step(self, target: Array, dt: float) -> Array:
+        """Joint command (6,) [rad] after ``dt`` seconds of chasing ``target``."""
+        self.q = servo_step(self.q, target, self._lookahead_s, dt)
+        return self.q

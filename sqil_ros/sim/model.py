@@ -104,7 +104,7 @@ def _add_kitchen(spec: mujoco.MjSpec) -> None:
             type=GEOM.mjGEOM_CAPSULE, fromto=[*start, *end], size=[radius, 0.0, 0.0],
             rgba=[0.75, 0.76, 0.78, 1.0],
         )  # fmt: skip
-    add_camera(world, 'image', (1.02, -0.50, 0.62), (0.47, -0.01, 0.03), 38.0)
+    add_camera(world, 'image', (1.08, -0.38, 0.72), (0.46, -0.03, 0.07), 40.0)
 
 
 def add_camera(

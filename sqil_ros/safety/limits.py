@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of the safety filter: defaults, ranges, and ceilings that no parameter exceeds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sqil_ros.contract import Contract
+from sqil_ros.errors import ParameterError
+from sqil_ros.geometry import quat_rotate
+from sqil_ros.kinematics import ARMS, FLANGE, UR5E, ArmModel
+from sqil_ros.trajectory import MotionLimits
+from sqil_ros.types import Array, Pose
+
+JOINT_LIMITS = np.array([2 * math.pi, 2 * math.pi, math.pi, 2 * math.pi, 2 * math.pi, 2 * math.pi])
+"""(6,) largest joint angle [rad] either way; the elbow folds into itself beyond half a turn."""
+
+RANGES: dict[str, tuple[float, float]] = {
+    'rate_hz': (1.0, 50.0),
+    'command_age_s': (0.05, 0.5),
+    'silence_stop_s': (0.3, 2.0),
+    'observation_age_s': (0.05, 1.0),
+    'joint_state_age_s': (0.02, 0.5),
+    'deadman_s': (0.05, 0.5),
+    'step_m': (0.0005, 0.2),
+    'step_rad': (0.005, 0.5),
+    'workspace_margin_m': (0.0, 0.2),
+    'cone_rad': (0.05, math.pi),
+    'reach_min_m': (0.0, 0.5),
+    'reach_max_m': (0.3, 1.1),
+    'joint_margin_rad': (0.0, 1.0),
+    'joint_speed': (0.05, 3.14),
+    'joint_acceleration': (0.5, 20.0),
+    'condition_slow': (5.0, 200.0),
+    'condition_stop': (10.0, 400.0),
+    'bend_min_rad': (0.0, 0.5),
+    'tracking_m': (0.01, 0.2),
+    'tracking_rad': (0.05, 0.7),
+    'tracking_s': (0.05, 1.0),
+    'force_hold_n': (5.0, 140.0),
+    'torque_hold_nm': (1.0, 20.0),
+    'force_stop_n': (10.0, 150.0),
+    'stuck_s': (1.0, 600.0),
+    'episode_s': (1.0, 3600.0),
+    'first_step_m': (0.001, 0.05),
+    'ramp_s': (0.0, 10.0),
+}
+"""Range of every limit that a parameter may set; the upper ends are ceilings."""
+
+MOTION_CEILINGS = {
+    'linear_speed': 1.0,
+    'angular_speed': 2.0,
+    'linear_acceleration': 2.5,
+    'angular_acceleration': 5.2,
+}
+"""Ceilings on :class:`MotionLimits`, in m/s, rad/s, m/s^2 and rad/s^2."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box in ``base_link``; corners (x, y, z) [m]."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        """Refuse a box that holds nothing.
+
+        Raises:
+            ParameterError: a corner is not finite or low is not below high.
+        """
+        if not np.all(np.isfinite([*self.low, *self.high])) or not all(
+            low < high for low, high in zip(self.low, self.high, strict=True)
+        ):
+            raise ParameterError(
+                f'Box from {self.low} to {self.high} is empty or not finite; each low corner must '
+                'be below its high corner, in metres.'
+            )
+
+    def depth(self, points: Array) -> float:
+        """How deep [m] the deepest of the (N, 3) points is inside; negative outside."""
+        inside = np.minimum(points - np.array(self.low), np.array(self.high) - points)
+        return float(inside.min(axis=1).max())
+
+    def inflated(self, margin: float) -> Box:
+        """The box grown by ``margin`` [m] on every side."""
+        x0, y0, z0 = self.low
+        x1, y1, z1 = self.high
+        return Box(
+            (x0 - margin, y0 - margin, z0 - margin), (x1 + margin, y1 + margin, z1 + margin)
+        )
+
+
+def _default_corners() -> tuple[tuple[float, float, float], ...]:
+    """Finger tips of an open Robotiq 2F-85 seen from the TCP: 10 cm wide, 8 mm beyond it."""
+    return tuple((x, y, 0.008) for x in (-0.05, 0.05) for y in (-0.05, 0.05))
+
+
+@dataclass(frozen=True)
+class SafetyLimits:
+    """Every figure of docs/safety.md. Lengths in metres, angles in radians, times in seconds.
+
+    Attributes:
+        rate_hz: control steps a second; step limits are given for 5 Hz and scale with it.
+        workspace: where the TCP and the tool corners may go; None refuses to arm.
+        table_z: height of the table plane that no tool corner may pass, or None.
+        keep_out: boxes that neither the TCP nor a tool corner may enter.
+        tool_corners: points of the tool seen from the TCP.
+        tool_axis: direction the tool's z axis points to at rest, the middle of the cone.
+        drops_to_stop: dropped actions in a row that latch a fault.
+        reject_factor: a step this many times too long is dropped instead of shortened.
+        motion: speed and acceleration limits of the TCP.
+        episode_steps: accepted actions in an episode, 0 for no limit.
+    """
+
+    rate_hz: float = 5.0
+    arm: ArmModel = UR5E
+    tcp: Pose = FLANGE
+    workspace: Box | None = None
+    table_z: float | None = None
+    keep_out: tuple[Box, ...] = ()
+    workspace_margin_m: float = 0.02
+    tool_corners: tuple[tuple[float, float, float], ...] = field(default_factory=_default_corners)
+    tool_axis: tuple[float, float, float] = (0.0, 0.0, -1.0)
+    frame: str = 'base_link'
+    command_age_s: float = 0.3
+    silence_stop_s: float = 1.0
+    observation_age_s: float = 0.5
+    joint_state_age_s: float = 0.1
+    future_s: float = 0.1
+    drops_to_stop: int = 3
+    deadman_s: float = 0.25
+    step_m: float = 0.05
+    step_rad: float = 0.25
+    reject_factor: float = 3.0
+    motion: MotionLimits = field(default_factory=MotionLimits)
+    cone_rad: float = math.radians(45.0)
+    reach_min_m: float = 0.18
+    reach_max_m: float = 0.80
+    joint_margin_rad: float = 0.1
+    joint_speed: float = 1.0
+    joint_acceleration: float = 5.0
+    condition_slow: float = 20.0
+    condition_stop: float = 60.0
+    bend_min_rad: float = 0.15
+    tracking_m: float = 0.10
+    tracking_rad: float = 0.35
+    tracking_s: float = 0.3
+    controller_age_s: float = 0.1
+    node_age_s: float = 0.2
+    force_hold_n: float = 40.0
+    torque_hold_nm: float = 8.0
+    force_stop_n: float = 80.0
+    hold_stop_s: float = 1.0
+    gripper_close_below: float = 0.4
+    gripper_open_above: float = 0.6
+    gripper_dwell_s: float = 0.3
+    gripper_toggles_per_s: int = 2
+    stuck_s: float = 10.0
+    stuck_m: float = 0.01
+    flips_per_s: int = 5
+    episode_s: float = 300.0
+    episode_steps: int = 0
+    first_step_m: float = 0.02
+    ramp_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every range and ceiling.
+
+        Raises:
+            ParameterError: a limit is outside its range; the message names both.
+        """
+        for name, (low, high) in RANGES.items():
+            _require(name, getattr(self, name), low, high)
+        for name, ceiling in MOTION_CEILINGS.items():
+            _require(f'motion.{name}', getattr(self.motion, name), 1e-3, ceiling)
+        if self.condition_slow >= self.condition_stop:
+            raise ParameterError(
+                f'condition_slow = {self.condition_slow:g} must be below condition_stop = '
+                f'{self.condition_stop:g}; slowing has to begin before stopping.'
+            )
+
+    @classmethod
+    def for_contract(cls, contract: Contract, **overrides: Any) -> SafetyLimits:
+        """Limits of the robot that ``contract`` describes; ``overrides`` replace other defaults.
+
+        Raises:
+            ParameterError: the robot is unknown or a limit is outside its range.
+        """
+        if contract.robot not in ARMS:
+            raise ParameterError(
+                f'No kinematics for robot {contract.robot!r}; known are {sorted(ARMS)}.'
+            )
+        axis = quat_rotate(np.array(contract.tool_down), np.array([0.0, 0.0, 1.0]))
+        known: dict[str, Any] = {
+            'rate_hz': contract.rate_hz,
+            'arm': ARMS[contract.robot],
+            'tcp': contract.tcp,
+            'frame': contract.frame,
+            'tool_axis': tuple(float(value) for value in axis),
+        }
+        return cls(**{**known, **overrides})
+
+    @property
+    def step_limits(self) -> tuple[float, float]:
+        """Longest translation [m] and rotation [rad] of one action at ``rate_hz``."""
+        scale = 5.0 / self.rate_hz
+        return self.step_m * scale, self.step_rad * scale
+
+    @property
+    def speed_limits(self) -> tuple[float, float]:
+        """Translation [m] and rotation [rad] that the speed limits allow in one period."""
+        return self.motion.linear_speed / self.rate_hz, self.motion.angular_speed / self.rate_hz
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    # NaN fails both comparisons, so it is refused as well.
+    if not low <= value <= high:
+        raise ParameterError(
+            f'{name} = {value:g} is outside {low:g} .. {high:g}; the upper end is a ceiling that '
+            'no parameter may exceed.'
+        )

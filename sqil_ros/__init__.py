@@ -3,7 +3,7 @@
 
 from pkgutil import extend_path
 
-# The generated messages may be installed elsewhere than these sources (a checkout beside a venv or a
-# colcon install): both directories together are the package.
+# The generated messages may be installed elsewhere than these sources (in the venv of a checkout):
+# both directories together are the package.
 __path__ = extend_path(__path__, __name__)
 __version__ = '0.1.0'

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Writes constraints.txt anew: one exact version of everything, for each Python from 3.10 to 3.12.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+python3 -m venv "$tools"
+"$tools/bin/pip" install --quiet uv
+
+{
+  echo '# Exact versions of everything, for Python 3.10 to 3.12 on Linux. Written by `make lock`; do not edit.'
+  "$tools/bin/uv" pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header \
+    requirements/*.txt |
+    # What holds on every machine that is supported need not be said on every line.
+    sed -E -e "s/ and (platform_machine|sys_platform|platform_python_implementation) [!=]= '[A-Za-z0-9_]+'//g" \
+           -e "s/ and python_full_version < '3.13'//" \
+           -e "s/ ; python_full_version < '3.13'$//"
+} >"$tools/constraints.txt"
+mv "$tools/constraints.txt" constraints.txt

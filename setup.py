@@ -13,7 +13,7 @@ def shared_files() -> list[tuple[str, list[str]]]:
         for path in sorted(Path(top).rglob('*')):
             if path.is_file():
                 folders.setdefault(f'share/sqil_ros/{path.parent}', []).append(str(path))
-    return list(folders.items())
+    return [('share/sqil_ros', ['package.xml']), *folders.items()]
 
 
 setup(

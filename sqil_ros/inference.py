@@ -60,5 +60,5 @@ class InferenceThread:
                     self._on_step(step)
                 else:
                     self._loop.wait(_IDLE_S)
-        except Exception as error:  # the thread's boundary: hand it to the owner, act no more
+        except Exception as error:  # noqa: BLE001  the thread's boundary: it acts no more
             self._on_failure(error)

@@ -177,9 +177,7 @@ class PolicyLoop:
             except SqilError as error:
                 refusal = str(error)
         self._count(acted=actions is not None)
-        return Step(
-            frame.image.stamp_ns, policy.profile, actions, refusal, spans.milliseconds
-        )
+        return Step(frame.image.stamp_ns, policy.profile, actions, refusal, spans.milliseconds)
 
     def _signal(self) -> None:
         if self._aligner.pending:  # else a thread would wake for every pose

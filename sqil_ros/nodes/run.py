@@ -15,8 +15,11 @@ from rclpy.node import Node
 from sqil_ros.errors import SqilError
 
 
-class NodeFailed(SqilError):
-    """A running node gives up; its process ends with status 1."""
+def give_up(node: Node, reason: str) -> None:
+    """End the process of ``node`` with status 1; may be called from any of its threads."""
+    node.get_logger().fatal(reason)
+    node.failure = reason
+    rclpy.try_shutdown()
 
 
 def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -38,7 +41,7 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        return 1 if getattr(node, 'failure', '') else 0
     except (SqilError, ParameterException) as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr, flush=True)
         return 1

@@ -115,9 +115,7 @@ def recordings(draw):
     images = draw(jittered(draw(st.integers(1, 40)), 15.0, 12))
     channels = {}
     for name in ('wrist', 'pose'):
-        times = draw(
-            st.lists(st.integers(0, 4 * NS_PER_S), max_size=60)
-        )
+        times = draw(st.lists(st.integers(0, 4 * NS_PER_S), max_size=60))
         channels[name] = sorted(times)
     return images, channels
 

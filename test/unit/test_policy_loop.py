@@ -38,9 +38,7 @@ def test_observation_has_the_contracts_order_and_conventions():
     observation = build_observation(CONTRACT, frame(), 'lift the eggplant', LIMITS)
     assert [image[0, 0, 0] for image in observation.images] == [255, 127]
     np.testing.assert_allclose(observation.state, [0.45, 0.1, 0.2, 0, 0, 0, 0.75], atol=1e-12)
-    np.testing.assert_allclose(
-        observation.command, [0.46, 0.11, 0.21, 0, 0, 0, 1.0], atol=1e-12
-    )
+    np.testing.assert_allclose(observation.command, [0.46, 0.11, 0.21, 0, 0, 0, 1.0], atol=1e-12)
     assert observation.stamp_ns == 1000 * MS
 
 

@@ -35,9 +35,7 @@ def test_span_counts_when_its_block_raises():
     assert spans.milliseconds == {'vision': 1.0}
 
 
-@given(
-    st.lists(st.floats(0.0, 1e4), min_size=1, max_size=60), st.integers(1, 30)
-)
+@given(st.lists(st.floats(0.0, 1e4), min_size=1, max_size=60), st.integers(1, 30))
 def test_summary_is_the_percentiles_of_the_last_values(values, capacity):
     window = LatencyWindow(capacity)
     for value in values:

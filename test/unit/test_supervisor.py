@@ -63,10 +63,9 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f'/proc/{pid}/stat').read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    status = Path(f'/proc/{pid}/stat').read_text()
     return status.rpartition(')')[2].split()[0] != 'Z'
 
 

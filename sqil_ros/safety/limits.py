@@ -25,6 +25,8 @@ RANGES: dict[str, tuple[float, float]] = {
     'silence_stop_s': (0.3, 2.0),
     'observation_age_s': (0.05, 1.0),
     'joint_state_age_s': (0.02, 0.5),
+    'controller_age_s': (0.02, 0.5),
+    'node_age_s': (0.05, 0.5),
     'deadman_s': (0.05, 0.5),
     'step_m': (0.0005, 0.2),
     'step_rad': (0.005, 0.5),

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the worker does in each cycle: one state machine over an arm, a trajectory and checks.
+
+It moves the arm only while ARMED (targets) or HOMING. A fault ends the control program, so that
+only a new worker, started by an explicit reset, can move the arm again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from sqil_ros.errors import RobotFault, SqilError
+from sqil_ros.robot.driver import ArmDriver, Sample
+from sqil_ros.robot.homing import Homing
+from sqil_ros.robot.protocol import (
+    Arm,
+    Busy,
+    Disarm,
+    Faulted,
+    Heartbeat,
+    Home,
+    Latch,
+    Message,
+    Mode,
+    Reply,
+    RobotState,
+    Target,
+    pose_from_vector7,
+    pose_to_vector,
+)
+from sqil_ros.robot.robotiq import Gripper, NoGripper
+from sqil_ros.robot.settings import WorkerSettings
+from sqil_ros.safety import (
+    Check,
+    CycleMemory,
+    CycleState,
+    Fault,
+    Verdict,
+    check_cycle,
+    workspace_complaint,
+)
+from sqil_ros.safety.cycle import PROGRAM_PLAYING, controller_stop
+from sqil_ros.trajectory import Setpoint, Trajectory, Waypoint
+
+LINK_FAULTS = frozenset({Fault.LINK_LOST, Fault.CONTROLLER_FROZEN})
+"""After these ur_rtde cannot be used any more; the watchdog ends the program."""
+
+_FOLLOWING = frozenset({Mode.ARMED, Mode.HOLD, Mode.DRY_RUN})
+_PROGRAM_START_S = 20.0
+_KICK_S = 0.02
+
+
+class Motion:
+    """The worker's state machine; call :meth:`handle` and :meth:`cycle` from one thread."""
+
+    def __init__(
+        self,
+        arm: ArmDriver,
+        gripper: Gripper | NoGripper,
+        settings: WorkerSettings,
+        send: Callable[[Message], None],
+        now_s: float,
+    ) -> None:
+        """Begin disarmed. ``send`` delivers messages to the node."""
+        self._arm = arm
+        self._gripper = gripper
+        self._settings = settings
+        self._limits = settings.limits
+        self._send = send
+        self._dt = 1.0 / settings.rate_hz
+        self.mode = Mode.DISARMED
+        self.link_lost = False
+        self.late_cycles = 0
+        self._epoch = 0
+        self._counts = [0] * (max(Check) + 1)
+        self._memory = CycleMemory()
+        self._trajectory: Trajectory | None = None
+        self._command_s: float | None = None
+        self._heartbeat = Heartbeat(False, True)
+        self._heartbeat_s = self._enabled_s = now_s
+        self._kicked_s = -np.inf
+        self._held: Check | None = None
+        self._homing: Homing | None = None
+        self._wrenches: deque[np.ndarray] = deque(maxlen=25)
+        self._bias = np.zeros(6)
+        self._sample: Sample = arm.sample(now_s)
+        self._gripper_target = gripper.opening
+
+    def handle(self, message: Message, now_s: float) -> None:
+        """Take one message of the node."""
+        if isinstance(message, Heartbeat):
+            self._heartbeat, self._heartbeat_s = message, now_s
+            if message.enabled:
+                self._enabled_s = now_s
+        elif isinstance(message, Target):
+            self._take(message, now_s)
+        elif isinstance(message, Arm):
+            self._request(message.request, lambda: self._start(message.dry_run, now_s))
+        elif isinstance(message, Home):
+            self._request(
+                message.request, lambda: self._go_home(message.request, now_s), later=True
+            )
+        elif isinstance(message, Disarm):
+            self._request(message.request, self.disarm)
+        elif isinstance(message, Latch):
+            self.latch(Fault(message.fault), message.message)
+
+    def cycle(self, now_s: float) -> RobotState:
+        """Read, judge, stream; returns what was read."""
+        self._sample = self._arm.sample(now_s)
+        if self.mode in _FOLLOWING:
+            self._follow(now_s)
+        elif self.mode is Mode.HOMING:
+            self._watch_home(now_s)
+        elif self.mode is Mode.DISARMED:
+            self._wrenches.append(self._sample.wrench)
+            self._watch_rest()
+        streaming = self.mode in (Mode.ARMED, Mode.HOLD) and self._trajectory is not None
+        resting = self._arm.program_loaded and not streaming and self.mode is not Mode.FAULT
+        if resting and now_s - self._kicked_s >= _KICK_S:
+            self._kicked_s = now_s
+            self._arm.kick()
+        return self._state(now_s)
+
+    def disarm(self) -> None:
+        """Brake and rest; targets are ignored from now on."""
+        if self.mode in (Mode.ARMED, Mode.HOLD):
+            self._arm.brake()
+        elif self.mode is Mode.HOMING:
+            self._arm.stop_moving()
+            self._finish_home(False, 'Homing was stopped.')
+        if self.mode is not Mode.FAULT:
+            self.mode = Mode.DISARMED
+        self._trajectory = None
+
+    def latch(self, fault: Fault, message: str) -> None:
+        """Brake, end the program and remember why."""
+        if self.mode is Mode.FAULT:
+            return
+        was, self.mode = self.mode, Mode.FAULT
+        self.link_lost = fault in LINK_FAULTS
+        # The name goes out first: after a lost link the process may not live to say it.
+        self._send(Faulted(fault.value, message))
+        if not self.link_lost:
+            if was in (Mode.ARMED, Mode.HOLD):
+                self._arm.brake()
+            elif was is Mode.HOMING:
+                self._arm.stop_moving()
+            self._arm.end_program()
+        self._finish_home(False, message)
+        self._trajectory = None
+
+    def _request(self, number: int, act: Callable[[], None], later: bool = False) -> None:
+        """Do what a service asks for and reply, now or when ``act`` has come to its end."""
+        try:
+            if self.mode is Mode.FAULT:
+                raise RobotFault('A fault is latched; call reset_fault first.')
+            act()
+        except SqilError as error:
+            self._send(Reply(number, False, str(error)))
+        else:
+            if not later:
+                self._send(Reply(number, True, self.mode.name.lower()))
+
+    def _start(self, dry_run: bool, now_s: float) -> None:
+        self.disarm()
+        complaint = workspace_complaint(self._sample.tcp, self._limits) or self._gripper.fault
+        if complaint:
+            raise RobotFault(complaint)
+        if not dry_run:
+            self._prepare(now_s)
+        self._seed()
+        self._command_s = None
+        self._memory = CycleMemory()
+        self._held = None
+        self.mode = Mode.DRY_RUN if dry_run else Mode.ARMED
+
+    def _prepare(self, now_s: float) -> None:
+        """Have a healthy controller run our program."""
+        stop = controller_stop(self._seen(now_s, playing=True), self._limits)
+        if stop is not None:
+            raise RobotFault(stop.message)
+        if self._arm.program_loaded and self._sample.runtime_state != PROGRAM_PLAYING:
+            self._arm.end_program()
+        if not self._arm.program_loaded:
+            self._send(Busy(_PROGRAM_START_S))
+            self._arm.start_program()
+            self._sample = self._arm.sample(now_s)
+        self._bias = np.mean(self._wrenches, axis=0) if self._wrenches else np.zeros(6)
+
+    def _seed(self) -> None:
+        """Let the trajectory begin where the arm is, and void every target made before."""
+        self._epoch += 1
+        self._trajectory = Trajectory(
+            self._sample.tcp,
+            self._gripper_target,
+            1.0 / self._limits.rate_hz,
+            self._dt,
+            self._limits.motion,
+        )
+
+    def _take(self, target: Target, now_s: float) -> None:
+        if self.mode not in _FOLLOWING:
+            return
+        self._command_s = now_s
+        if target.epoch == self._epoch and self._trajectory is not None:
+            self._trajectory.push(
+                Waypoint(target.start_s, pose_from_vector7(target.pose), target.gripper)
+            )
+
+    def _follow(self, now_s: float) -> None:
+        dry_run = self.mode is Mode.DRY_RUN
+        if self._gripper.fault:
+            self.latch(Fault.GRIPPER_LOST, self._gripper.fault)
+            return
+        setpoint = None if self._trajectory is None else self._trajectory.step(now_s)
+        result = check_cycle(
+            self._seen(now_s, playing=dry_run, at=setpoint if dry_run else None),
+            setpoint,
+            self._memory,
+            self._limits,
+            now_s,
+        )
+        self._memory = result.memory
+        if result.check is not None and result.check is not self._held:
+            self._counts[result.check] += 1
+        if result.verdict is Verdict.STOP:
+            assert result.fault is not None
+            self.latch(result.fault, result.message)
+            return
+        if result.verdict is Verdict.HOLD and result.check is not self._held:
+            self._begin_hold(result.check, dry_run)
+        self._held = result.check
+        if result.verdict is Verdict.PASS and self._trajectory is None:
+            self._seed()
+        elif setpoint is not None and self._trajectory is not None:
+            self._send_setpoint(setpoint, dry_run)
+        if not dry_run:
+            self.mode = Mode.ARMED if result.verdict is Verdict.PASS else Mode.HOLD
+
+    def _begin_hold(self, check: Check | None, dry_run: bool) -> None:
+        """Come to rest: softly where an action is late, at once where somebody is lost."""
+        if self._trajectory is None:
+            return
+        if dry_run or check is Check.COMMAND_AGE:
+            self._trajectory.hold()
+        else:
+            self._trajectory = None
+            self._arm.brake()
+
+    def _send_setpoint(self, setpoint: Setpoint, dry_run: bool) -> None:
+        # Only changes are commanded: an armed gripper keeps its grip until the policy says more.
+        if setpoint.gripper != self._gripper_target:
+            self._gripper_target = setpoint.gripper
+            if not dry_run:
+                self._gripper.command(setpoint.gripper)
+        if not dry_run and not self._arm.servo(setpoint.pose):
+            # The next samples tell why; until then the program does not follow anyway.
+            self._counts[Check.ROBOT_STATE] += 1
+
+    def _go_home(self, request: int, now_s: float) -> None:
+        self.disarm()
+        self._prepare(now_s)
+        self._gripper_target = 1.0
+        self._gripper.command(1.0)
+        self._homing = Homing(request, self._settings, self._sample.joints, now_s)
+        self._arm.move_home()
+        self._memory = CycleMemory()
+        self.mode = Mode.HOMING
+
+    def _watch_home(self, now_s: float) -> None:
+        assert self._homing is not None
+        result = check_cycle(self._seen(now_s), None, self._memory, self._limits, now_s)
+        self._memory = result.memory
+        if result.verdict is Verdict.STOP:
+            assert result.fault is not None
+            self.latch(result.fault, result.message)
+        elif result.verdict is Verdict.HOLD:
+            self._arm.stop_moving()
+            self._finish_home(False, f'Homing was broken off: {result.message}')
+        elif self._homing.arrived(self._sample):
+            self._finish_home(True, 'home')
+        elif self._homing.overdue(now_s):
+            self._arm.stop_moving()
+            self._finish_home(False, 'The arm did not arrive at home in time; free its way.')
+
+    def _finish_home(self, ok: bool, message: str) -> None:
+        if self._homing is None:
+            return
+        self._send(Reply(self._homing.request, ok, message))
+        self._homing = None
+        if self.mode is Mode.HOMING:
+            self.mode = Mode.DISARMED
+
+    def _watch_rest(self) -> None:
+        """While disarmed only what needs an operator is latched."""
+        stop = controller_stop(self._seen(0.0, playing=True), self._limits)
+        if stop is not None and stop.fault is not Fault.ROBOT_NOT_READY:
+            self.latch(stop.fault, stop.message)
+        elif self._arm.program_loaded and self._sample.runtime_state != PROGRAM_PLAYING:
+            self._arm.end_program()
+
+    def _seen(self, now_s: float, playing: bool = False, at: Setpoint | None = None) -> CycleState:
+        """The newest sample as the checks want it.
+
+        Args:
+            now_s: this cycle's time.
+            playing: pretend that our program runs, where it need not.
+            at: pretend that the arm is there (a dry run's setpoint).
+        """
+        sample = self._sample
+        commanded = self.mode in _FOLLOWING and self._command_s is not None
+        return CycleState(
+            robot_mode=sample.robot_mode,
+            safety_mode=sample.safety_mode,
+            runtime_state=PROGRAM_PLAYING if playing else sample.runtime_state,
+            controller_age_s=sample.age_s,
+            connected=sample.connected,
+            measured=sample.tcp if at is None else at.pose,
+            joints=sample.joints,
+            wrench=sample.wrench - self._bias,
+            command_age_s=now_s - (self._command_s or 0.0) if commanded else None,
+            commander_alive=self._heartbeat.commander_alive,
+            node_age_s=now_s - self._heartbeat_s,
+            deadman_age_s=now_s - self._enabled_s,
+        )
+
+    def _state(self, now_s: float) -> RobotState:
+        sample = self._sample
+        target = sample.tcp if self._trajectory is None else self._trajectory.newest.pose
+        return RobotState(
+            stamp_s=now_s - sample.age_s,
+            mode=int(self.mode),
+            epoch=self._epoch,
+            joints=tuple(sample.joints.tolist()),
+            joint_speeds=tuple(sample.joint_speeds.tolist()),
+            tcp=pose_to_vector(sample.tcp),
+            target=pose_to_vector(target),
+            twist=tuple(sample.twist.tolist()),
+            wrench=tuple((sample.wrench - self._bias).tolist()),
+            gripper=self._gripper.opening,
+            gripper_target=self._gripper_target,
+            robot_mode=sample.robot_mode,
+            safety_mode=sample.safety_mode,
+            runtime_state=sample.runtime_state,
+            check_counts=tuple(self._counts),
+            late_cycles=self.late_cycles,
+        )

@@ -110,11 +110,17 @@ class PolicyLoop:
         with self._changed:
             self._instruction = instruction
 
-    def restart(self) -> None:
-        """A new episode begins: the policy forgets the last one before its next step."""
+    def restart(self, count_anew: bool = False) -> None:
+        """A new episode begins: the policy forgets the last one before its next step.
+
+        Args:
+            count_anew: also set the counters to zero (the node has been activated).
+        """
         with self._changed:
             self._restart = True
             self._aligner.restart()
+            if count_anew:
+                self._ticks = 0
 
     @property
     def instruction(self) -> str:

@@ -15,8 +15,9 @@ from sqil_ros.align import NS_PER_S, Sample
 from sqil_ros.contract import Camera, Contract
 from sqil_ros.errors import ObservationError
 from sqil_ros.geometry import quat_normalize
-from sqil_ros.msg import EndEffectorAction, LatencyBreakdown
+from sqil_ros.msg import EndEffectorAction, LatencyBreakdown, PolicyStatus
 from sqil_ros.policy_loop import Step
+from sqil_ros.policy_session import PolicySession
 from sqil_ros.preprocess import image_from_buffer
 from sqil_ros.timing import StageLatency
 from sqil_ros.types import Pose
@@ -107,12 +108,47 @@ def latency_message(summary: Mapping[str, StageLatency], now_ns: int) -> Latency
     return message
 
 
+def status_message(
+    state: str, message: str, session: PolicySession | None, now_ns: int
+) -> PolicyStatus:
+    """What the node is doing; without a session only its state and why."""
+    status = PolicyStatus(state=state, message=message)
+    status.header.stamp = time_message(now_ns)
+    if session is not None:
+        swap, counters = session.swap, session.loop.counters
+        status.profile = swap.active
+        status.requested_profile = swap.requested
+        status.back_end = session.description.back_end
+        status.instruction = session.loop.instruction
+        status.ticks = counters.ticks
+        status.missed_ticks = counters.missed
+        status.self_test_ms = session.self_test.latency_ms
+        status.weight_bytes = session.description.weight_bytes
+    return status
+
+
 def diagnostic_message(
-    name: str, level: bytes, text: str, values: Mapping[str, object], now_ns: int
+    name: str, state: str, message: str, session: PolicySession | None, now_ns: int
 ) -> DiagnosticArray:
-    """One status with key-value pairs."""
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    status = DiagnosticStatus(name=name, level=level, message=text, hardware_id='', values=pairs)
-    message = DiagnosticArray(status=[status])
-    message.header.stamp = time_message(now_ns)
-    return message
+    """The same for ``rqt_runtime_monitor``: a warning whenever there is something to say."""
+    level = DiagnosticStatus.WARN if message else DiagnosticStatus.OK
+    values: dict[str, object] = {'state': state}
+    if session is not None:
+        counters = session.loop.counters
+        values |= {
+            'profile': session.swap.active,
+            'swap': session.swap.state,
+            'ticks': counters.ticks,
+            'missed ticks': counters.missed,
+        }
+        for stage, latency in session.latency().items():
+            values[f'{stage} p99 [ms]'] = f'{latency.p99:.1f}'
+    status = DiagnosticStatus(
+        name=name,
+        level=level,
+        message=message or state,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = time_message(now_ns)
+    return array

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from sqil_ros.contract import DEFAULT_PATH, Contract
-from sqil_ros.errors import ParameterError
+from sqil_ros.policy_session import PolicyParams
 
 PROFILE = 'quantization.profile'
 
@@ -82,49 +82,26 @@ _DECLARATIONS = {
 }
 
 
-@dataclass(frozen=True)
-class PolicyParams:
-    """Everything that is fixed when the node is configured, and the first profile."""
+def read(node: Node) -> PolicyParams:
+    """Read the declared parameters.
 
-    contract: Contract
-    checkpoint: str
-    profile: str
-    device: str
-    threads: int
-    camera_rate_hz: float
-    image_timeout_ms: float
-    sample_timeout_ms: float
-    patience_ms: float
-    latency_window: int
-
-    def __post_init__(self) -> None:
-        if not self.checkpoint:
-            raise ParameterError(
-                "Parameter checkpoint is ''; set it to the directory of a trained policy or to "
-                'builtin:image_mean.'
-            )
-
-    @classmethod
-    def read(cls, node: Node) -> PolicyParams:
-        """Read the declared parameters.
-
-        Raises:
-            ParameterError: there is no checkpoint to load.
-            ContractMismatch: the contract is missing or malformed.
-        """
-        path = _value(node, 'contract')
-        return cls(
-            contract=Contract.load(Path(path).expanduser() if path else DEFAULT_PATH),
-            checkpoint=_value(node, 'checkpoint'),
-            profile=_value(node, PROFILE),
-            device=_value(node, 'device'),
-            threads=_value(node, 'threads'),
-            camera_rate_hz=_value(node, 'camera_rate_hz'),
-            image_timeout_ms=_value(node, 'image_timeout_ms'),
-            sample_timeout_ms=_value(node, 'sample_timeout_ms'),
-            patience_ms=_value(node, 'patience_ms'),
-            latency_window=_value(node, 'latency_window'),
-        )
+    Raises:
+        ParameterError: a value is missing or out of range.
+        ContractMismatch: the contract is missing or malformed.
+    """
+    path = _value(node, 'contract')
+    return PolicyParams(
+        contract=Contract.load(Path(path).expanduser() if path else DEFAULT_PATH),
+        checkpoint=_value(node, 'checkpoint'),
+        profile=_value(node, PROFILE),
+        device=_value(node, 'device'),
+        threads=_value(node, 'threads'),
+        camera_rate_hz=_value(node, 'camera_rate_hz'),
+        image_timeout_ms=_value(node, 'image_timeout_ms'),
+        sample_timeout_ms=_value(node, 'sample_timeout_ms'),
+        patience_ms=_value(node, 'patience_ms'),
+        latency_window=_value(node, 'latency_window'),
+    )
 
 
 def declare(node: Node) -> None:

@@ -16,7 +16,12 @@ from sqil_ros.errors import SqilError
 
 
 def give_up(node: Node, reason: str) -> None:
-    """End the process of ``node`` with status 1; may be called from any of its threads."""
+    """End the process of ``node`` with status 1; may be called from any of its threads.
+
+    While the process is ending anyway, threads fail for want of a context: that is no failure.
+    """
+    if not node.context.ok():
+        return
     node.get_logger().fatal(reason)
     node.failure = reason
     rclpy.try_shutdown()
@@ -41,7 +46,7 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 1 if getattr(node, 'failure', '') else 0
+        pass  # told to stop
     except (SqilError, ParameterException) as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr, flush=True)
         return 1
@@ -56,4 +61,4 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
             executor.shutdown(timeout_sec=1.0)
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    return 1 if getattr(node, 'failure', '') else 0

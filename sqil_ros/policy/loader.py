@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import CheckpointError
+from sqil_ros.errors import CheckpointError, ProfileError
 from sqil_ros.policy.base import Policy
 from sqil_ros.policy.manifest import CheckpointManifest, read_manifest
+from sqil_ros.policy.openvla.statistics import read_normalizer
 from sqil_ros.policy.scripted import CirclePolicy, ImageMeanPolicy
 
 BUILTIN = 'builtin:'
-STATISTICS_NAME = 'dataset_statistics.json'
+FULL_PRECISION = 'fp'
+_PROFILE_NAME = re.compile(r'[a-z0-9]+_[a-z0-9_]+')
 _BUILTINS: dict[str, Callable[[str], Policy]] = {
     'image_mean': ImageMeanPolicy,
     'circle': CirclePolicy,
@@ -63,8 +65,27 @@ def check_checkpoint(directory: Path, contract: Contract) -> CheckpointManifest:
     """
     manifest = read_manifest(directory)
     contract.require_hash(manifest.contract_hash, f'Checkpoint {directory}')
-    _check_statistics(directory / STATISTICS_NAME, manifest.dataset)
+    _check_statistics(directory, manifest.dataset)
     return manifest
+
+
+def check_profile(checkpoint: str, profile: str, contract: Contract) -> None:
+    """Refuse a profile without reading its weights; quick enough for a parameter callback.
+
+    Raises:
+        ProfileError: the name is malformed, or the checkpoint has no such sound profile.
+    """
+    if profile == FULL_PRECISION:
+        return
+    if not _PROFILE_NAME.fullmatch(profile):
+        raise ProfileError(
+            f'{profile!r} is no name of a profile; use fp or <width>_<method> such as int4_rtn.'
+        )
+    directory = checkpoint_directory(checkpoint)
+    if directory is not None:
+        from sqil_ros.quant.profile import find_profile  # torch only when it is needed
+
+        find_profile(directory, profile, contract.hash)
 
 
 def checkpoint_directory(checkpoint: str) -> Path | None:
@@ -80,24 +101,13 @@ def _builtin(name: str, profile: str) -> Policy:
     return _BUILTINS[name](profile)
 
 
-def _check_statistics(path: Path, dataset: str) -> None:
+def _check_statistics(directory: Path, dataset: str) -> None:
     """Refuse statistics that would scale actions wrongly without any error further down."""
-    if not path.is_file():
-        raise CheckpointError(f'{path} is missing; fetch the whole checkpoint again.')
-    try:
-        statistics = json.loads(path.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f'{path} is not JSON ({error}); fetch the file again.') from error
-    if not isinstance(statistics, dict) or dataset not in statistics:
-        found = sorted(statistics) if isinstance(statistics, dict) else type(statistics).__name__
+    action = read_normalizer(directory, dataset, 'action')
+    shapes = (action.q01.shape, action.q99.shape, action.mask.shape)
+    if set(shapes) != {(7,)} or not np.all((action.q01 < action.q99)[action.mask]):
         raise CheckpointError(
-            f'{path} holds statistics of {found}, the checkpoint was trained on {dataset!r}; '
-            'put the statistics of its training data there.'
-        )
-    action = statistics[dataset].get('action', {})
-    low, high = (np.asarray(action.get(key, []), dtype=float) for key in ('q01', 'q99'))
-    if low.shape != (7,) or high.shape != (7,) or not np.all(low < high):
-        raise CheckpointError(
-            f'{path}: action q01 {low.tolist()} and q99 {high.tolist()} of {dataset!r} must be '
-            'seven numbers each with q01 below q99; compute the statistics again.'
+            f'{directory}: action statistics of {dataset!r} have q01 {action.q01.tolist()} and '
+            f'q99 {action.q99.tolist()}; they must be seven numbers each with q01 below q99 '
+            'where the mask holds. Compute the statistics again.'
         )

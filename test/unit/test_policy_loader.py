@@ -4,12 +4,20 @@ import json
 import pytest
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import CheckpointError, ContractMismatch
-from sqil_ros.policy.loader import STATISTICS_NAME, check_checkpoint, load_policy
+from sqil_ros.errors import CheckpointError, ContractMismatch, ProfileError
+from sqil_ros.policy.loader import check_checkpoint, check_profile, load_policy
 from sqil_ros.policy.manifest import write_manifest
 
 CONTRACT = Contract.load()
-STATISTICS = {'toy_sink': {'action': {'q01': [-0.05] * 7, 'q99': [0.05] * 7}}}
+STATISTICS_NAME = 'dataset_statistics.json'
+MASK = [True] * 6 + [False]
+
+
+def action(q01, q99, mask=MASK):
+    return {'toy_sink': {'action': {'q01': q01, 'q99': q99, 'mask': mask}}}
+
+
+STATISTICS = action([-0.05] * 6 + [1.0], [0.05] * 6 + [1.0])
 
 
 def make(directory, statistics=STATISTICS, **changes):
@@ -40,12 +48,13 @@ def test_contract_of_another_robot_names_both_hashes(tmp_path):
 @pytest.mark.parametrize(
     ('statistics', 'words'),
     [
-        (None, 'missing'),
-        ({'bridge_orig': {}}, 'bridge_orig.*toy_sink'),
-        ([], 'list'),
-        ({'toy_sink': {'action': {'q01': [0.0] * 6, 'q99': [1.0] * 6}}}, 'seven numbers'),
-        ({'toy_sink': {'action': {'q01': [1.0] * 7, 'q99': [1.0] * 7}}}, 'q01 below q99'),
-        ({'toy_sink': {}}, 'seven numbers'),
+        (None, 'statistics'),
+        ({'bridge_orig': {}}, 'toy_sink'),
+        ([], 'toy_sink'),
+        (action([0.0] * 6, [1.0] * 6, [True] * 6), 'seven numbers'),
+        (action([1.0] * 7, [1.0] * 7), 'q01 below q99'),
+        ({'toy_sink': {}}, 'action'),
+        (action(['x'] * 7, [1.0] * 7), 'no usable'),
     ],
 )
 def test_unusable_statistics_are_refused(tmp_path, statistics, words):
@@ -62,3 +71,11 @@ def test_unknown_architecture_and_builtin_are_refused(tmp_path):
 
 def test_builtin_policy_needs_no_directory():
     assert load_policy('builtin:image_mean', 'int4_rtn', CONTRACT).profile == 'int4_rtn'
+
+
+def test_profile_names_are_checked_before_anything_is_loaded():
+    for name in ('fp', 'int4_rtn', 'int3_sqil_v2'):
+        check_profile('builtin:image_mean', name, CONTRACT)
+    for name in ('', 'int4', '../int4_rtn', 'INT4_RTN', 'int4_rtn/x'):
+        with pytest.raises(ProfileError, match='no name of a profile'):
+            check_profile('builtin:image_mean', name, CONTRACT)

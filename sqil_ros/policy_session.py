@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configured policy: proven, ready to act, and able to change its profile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqil_ros.align import TickClock
+from sqil_ros.contract import Contract
+from sqil_ros.errors import ParameterError
+from sqil_ros.observation import FreshnessLimits
+from sqil_ros.policy.base import Policy
+from sqil_ros.policy.loader import check_profile, checkpoint_directory, load_policy
+from sqil_ros.policy.selftest import sample_images, self_test
+from sqil_ros.policy_loop import PolicyLoop, Step
+from sqil_ros.quant.swap import ProfileSlot, SwapStatus
+from sqil_ros.timing import LatencyWindow, StageLatency
+
+TOTAL = 'image_to_command'
+
+
+@dataclass(frozen=True)
+class PolicyParams:
+    """What a session is made from; ``sqil_ros.nodes.policy_parameters`` describes each field."""
+
+    contract: Contract
+    checkpoint: str
+    profile: str = 'fp'
+    device: str = 'cpu'
+    threads: int = 1
+    camera_rate_hz: float = 15.0
+    image_timeout_ms: float = 300.0
+    sample_timeout_ms: float = 300.0
+    patience_ms: float = 30.0
+    latency_window: int = 500
+
+    def __post_init__(self) -> None:
+        if not self.checkpoint:
+            raise ParameterError(
+                "Parameter checkpoint is ''; set it to the directory of a trained policy or to "
+                'builtin:image_mean.'
+            )
+        if self.threads < 1:
+            raise ParameterError(f'Parameter threads is {self.threads}; use at least 1.')
+
+
+class PolicySession:
+    """The policy between *configure* and *cleanup*."""
+
+    def __init__(
+        self,
+        params: PolicyParams,
+        now_ns: Callable[[], int],
+        on_swap: Callable[[SwapStatus], None],
+    ) -> None:
+        """Load the policy and make it prove itself.
+
+        Args:
+            params: which policy, and the limits it works under.
+            now_ns: clock of the image stamps.
+            on_swap: called, on a thread of its own, whenever a profile swap makes progress.
+
+        Raises:
+            SqilError: the policy is unfit for this robot, or it fails its self-test.
+        """
+        self._params = params
+        check_profile(params.checkpoint, params.profile, params.contract)
+        _limit_threads(params)
+        self._samples = sample_images(params.contract, checkpoint_directory(params.checkpoint))
+        policy = load_policy(params.checkpoint, params.profile, params.contract, params.device)
+        self.self_test = self_test(policy, self._samples)
+        self.description = policy.describe()
+        self.loop = PolicyLoop(
+            params.contract,
+            TickClock.from_rates(params.contract.rate_hz, params.camera_rate_hz),
+            FreshnessLimits(params.image_timeout_ms, params.sample_timeout_ms),
+            now_ns,
+            params.patience_ms,
+        )
+        self._window = LatencyWindow(params.latency_window)
+        self._window_access = threading.Lock()
+        self._policy = policy
+        self._slot: ProfileSlot[Policy] = ProfileSlot(
+            policy.profile, policy, validate=self._validate, load=self._load, on_change=on_swap
+        )
+
+    @property
+    def contract(self) -> Contract:
+        """What this session's robot follows."""
+        return self._params.contract
+
+    @property
+    def swap(self) -> SwapStatus:
+        """What the profile slot is doing."""
+        return self._slot.status
+
+    def request_profile(self, profile: str) -> None:
+        """Begin to swap to another profile.
+
+        Raises:
+            ProfileError: it is refused; the present one stays.
+        """
+        self._slot.request(profile)
+
+    def take_policy(self) -> Policy:
+        """The policy for the next step; another profile takes over here and nowhere else."""
+        policy = self._slot.take()
+        if policy is not self._policy:
+            self._policy = policy
+            self.description = policy.describe()
+            with self._window_access:
+                self._window.clear()
+        return policy
+
+    def record(self, step: Step, total_ms: float) -> None:
+        """Count a step whose action left ``total_ms`` after its image."""
+        with self._window_access:
+            self._window.add({**step.spans, TOTAL: total_ms})
+
+    def latency(self) -> dict[str, StageLatency]:
+        """Percentiles per stage for the present profile."""
+        with self._window_access:
+            return self._window.summary()
+
+    def close(self) -> None:
+        """Call off a swap and let the policy go."""
+        self._slot.close()
+
+    def _validate(self, profile: str) -> None:
+        check_profile(self._params.checkpoint, profile, self._params.contract)
+
+    def _load(self, profile: str, obsolete: Callable[[], bool]) -> Policy:
+        params = self._params
+        policy = load_policy(params.checkpoint, profile, params.contract, params.device)
+        if not obsolete():
+            self_test(policy, self._samples, repeats=2)
+        return policy
+
+
+def _limit_threads(params: PolicyParams) -> None:
+    if checkpoint_directory(params.checkpoint) is not None:
+        import torch  # only for a policy that computes with it
+
+        torch.set_num_threads(params.threads)

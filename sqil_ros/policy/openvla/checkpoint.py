@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint directory: ``save_pretrained`` files, tokenizer, statistics and manifest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+
+from sqil_ros.contract import Contract
+from sqil_ros.errors import CheckpointError
+from sqil_ros.policy.manifest import read_manifest, write_manifest
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.policy import OpenVLAPolicy
+from sqil_ros.policy.openvla.processor import Processor
+from sqil_ros.policy.openvla.statistics import read_normalizer
+from sqil_ros.policy.openvla.tokenizer import space_token
+
+TOKENIZER_FILE = 'tokenizer.json'
+STATISTICS_FILE = 'dataset_statistics.json'
+
+
+def save_checkpoint(
+    directory: Path,
+    model: OpenVLA,
+    tokenizer: Tokenizer,
+    statistics: dict[str, Any],
+    contract: Contract,
+    name: str,
+) -> None:
+    """Write a finished checkpoint, weights in bfloat16; the manifest comes last."""
+    directory.mkdir(parents=True, exist_ok=True)
+    dtype = model.dtype
+    model.to(torch.bfloat16).save_pretrained(directory)
+    model.to(dtype)
+    tokenizer.save(str(directory / TOKENIZER_FILE))
+    text = json.dumps(statistics, indent=1)
+    (directory / STATISTICS_FILE).write_text(text + '\n', encoding='utf-8')
+    files = ['config.json', 'model.safetensors', TOKENIZER_FILE, STATISTICS_FILE]
+    write_manifest(
+        directory,
+        name=name,
+        architecture='openvla',
+        dataset=next(iter(statistics)),
+        contract_hash=contract.hash,
+        files=files,
+    )
+
+
+def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> OpenVLA:
+    """The network with its full-precision weights, ready for inference.
+
+    Raises:
+        CheckpointError: the weights are missing or do not fit the configuration.
+    """
+    try:
+        model = OpenVLA.from_pretrained(directory, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f'{directory} does not load as an OpenVLA: {error}. Fetch the checkpoint again.'
+        ) from error
+    return model.eval()
+
+
+def load_processor(directory: Path, dataset: str, model: OpenVLA) -> Processor:
+    """Tokenizer and statistics of a checkpoint."""
+    tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
+    proprio = read_normalizer(directory, dataset, 'proprio') if model.config.proprio_dim else None
+    return Processor(model.config, tokenizer, proprio, space_token(tokenizer))
+
+
+def load_openvla(
+    directory: Path, profile: str, contract: Contract, device: str = 'cpu'
+) -> OpenVLAPolicy:
+    """A policy at ``profile``; the caller has checked the manifest.
+
+    Raises:
+        CheckpointError: weights or statistics are unusable.
+        ProfileError: the profile is unknown, corrupt or of another checkpoint.
+    """
+    from sqil_ros.quant.profile import FULL_PRECISION, apply_profile, find_profile
+
+    manifest = read_manifest(directory)
+    if profile != FULL_PRECISION:
+        found = find_profile(directory, profile, contract.hash)
+        model = OpenVLA(OpenVLA.config_class.from_pretrained(directory))
+        apply_profile(model, found)
+        model.eval()
+    else:
+        model = load_model(directory)
+    model.to(device)
+    return OpenVLAPolicy(
+        model=model,
+        processor=load_processor(directory, manifest.dataset, model),
+        actions=read_normalizer(directory, manifest.dataset, 'action'),
+        profile=profile,
+        name=manifest.name,
+        device=device,
+    )

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenVLA network on transformers' own encoder and decoder modules."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    DynamicCache,
+    Dinov2WithRegistersModel,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    SiglipVisionModel,
+)
+
+from sqil_ros.policy.openvla.config import N_ACTIONS, OpenVLAConfig
+from sqil_ros.policy.openvla.processor import Batch
+
+
+class Projector(nn.Module):
+    """Three linear layers from joined patch features to the decoder's width."""
+
+    def __init__(self, features: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(features, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.fc3 = nn.Linear(width, width)
+        self.act = nn.GELU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., features) to (..., width)."""
+        return self.fc3(self.act(self.fc2(self.act(self.fc1(features)))))
+
+
+class ProprioProjector(nn.Module):
+    """Two linear layers from the proprioception vector to one token (as in OpenVLA-OFT)."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(features, width)
+        self.fc2 = nn.Linear(width, width)
+        self.act = nn.GELU()
+
+    def forward(self, proprio: Tensor) -> Tensor:
+        """(B, P) to (B, 1, width)."""
+        return self.fc2(self.act(self.fc1(proprio)))[:, None]
+
+
+class OpenVLA(PreTrainedModel):
+    """Vision encoders, projector and decoder.
+
+    The sequence is BOS, patches of every camera, proprioception, the rest of the prompt, actions.
+    """
+
+    config_class = OpenVLAConfig
+    _no_split_modules = ['LlamaDecoderLayer', 'SiglipEncoderLayer', 'Dinov2WithRegistersLayer']
+
+    def __init__(self, config: OpenVLAConfig) -> None:
+        super().__init__(config)
+        self.dino = Dinov2WithRegistersModel(config.dino_config())
+        self.siglip = SiglipVisionModel(config.siglip_config())
+        # Features are read before the encoders' last normalisation.
+        self.dino.layernorm = nn.Identity()
+        self.siglip.post_layernorm = nn.Identity()
+        features = self.dino.config.hidden_size + self.siglip.config.hidden_size
+        self.language_model = LlamaForCausalLM(config.text_config())
+        width = self.language_model.config.hidden_size
+        merged = features * config.patch_merge**2
+        self.projector = Projector(merged, config.projector_hidden or 4 * merged, width)
+        self.proprio_projector = (
+            ProprioProjector(config.proprio_dim, width) if config.proprio_dim else None
+        )
+
+    def patch_features(self, pixels: Tensor) -> Tensor:
+        """(B, cameras, 6, S, S) pixels to (B, cameras, patches, features): DINOv2, then SigLIP."""
+        batch, cameras = pixels.shape[:2]
+        flat = pixels.flatten(0, 1)
+        skip = 1 + self.dino.config.num_register_tokens
+        dino = self.dino.encoder(self.dino.embeddings(flat[:, :3])).last_hidden_state[:, skip:]
+        siglip = self.siglip.encoder(
+            inputs_embeds=self.siglip.embeddings(flat[:, 3:])
+        ).last_hidden_state
+        return torch.cat([dino, siglip], dim=-1).unflatten(0, (batch, cameras))
+
+    def embed(self, batch: Batch, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoder inputs of the prompt: (B, L, width) embeddings and their (B, L) mask."""
+        embed = self.language_model.get_input_embeddings()
+        words = embed(batch.tokens)
+        patches = merged(features, self.config.patch_merge)
+        parts = [words[:, :1], self.projector(patches).flatten(1, 2)]
+        if self.proprio_projector is not None:
+            assert batch.proprio is not None
+            parts.append(self.proprio_projector(batch.proprio).to(words.dtype))
+        parts.append(words[:, 1:])
+        inputs = torch.cat([part.to(words.dtype) for part in parts], dim=1)
+        extra = inputs.shape[1] - batch.tokens.shape[1]
+        seen = torch.ones(len(words), 1 + extra, dtype=torch.long, device=inputs.device)
+        return inputs, torch.cat([seen, batch.mask[:, 1:]], dim=1)
+
+    def action_states(self, batch: Batch, actions: Tensor, features: Tensor) -> Tensor:
+        """Teacher-forced decoder states (B, 7, width) that predict the (B, 7) action tokens."""
+        inputs, mask = self.embed(batch, features)
+        embed = self.language_model.get_input_embeddings()
+        inputs = torch.cat([inputs, embed(actions[:, :-1]).to(inputs.dtype)], dim=1)
+        mask = torch.cat([mask, torch.ones_like(actions[:, :-1])], dim=1)
+        states = self.language_model.model(
+            inputs_embeds=inputs,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            use_cache=False,
+        ).last_hidden_state
+        # The last prompt token predicts the first action; padding may stand between them.
+        last = mask[:, : -(N_ACTIONS - 1)].cumsum(1).argmax(1)
+        first = states[torch.arange(len(states), device=states.device), last]
+        return torch.cat([first[:, None], states[:, -(N_ACTIONS - 1) :]], dim=1)
+
+    def action_logits(self, states: Tensor) -> Tensor:
+        """(..., width) decoder states to (..., bins) logits; bin index d - 1 for token V - d."""
+        top = self.config.text_vocab_size
+        rows = self.language_model.lm_head.weight[top - self.config.n_action_bins : top]
+        return nn.functional.linear(states, rows.to(states.dtype)).flip(-1)
+
+    @torch.inference_mode()
+    def predict_tokens(self, batch: Batch, features: Tensor) -> Tensor:
+        """(B, 7) greedy action tokens."""
+        inputs, mask = self.embed(batch, features)
+        decoder, embed = self.language_model.model, self.language_model.get_input_embeddings()
+        cache = DynamicCache(config=self.language_model.config)
+        step = decoder(
+            inputs_embeds=inputs,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        last = mask.cumsum(1).argmax(1)
+        state = step.last_hidden_state[torch.arange(len(mask), device=mask.device), last]
+        tokens = []
+        for _ in range(N_ACTIONS):
+            bins = self.action_logits(state).argmax(-1)
+            tokens.append(self.config.text_vocab_size - 1 - bins)
+            if len(tokens) == N_ACTIONS:
+                break
+            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+            step = decoder(
+                inputs_embeds=embed(tokens[-1])[:, None],
+                attention_mask=mask,
+                position_ids=positions(mask)[:, -1:],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            state = step.last_hidden_state[:, -1]
+        return torch.stack(tokens, dim=1)
+
+
+def merged(features: Tensor, side: int) -> Tensor:
+    """(B, cameras, patches, F) to squares of ``side`` patches: (B, cameras, patches / side^2, ..)."""
+    if side == 1:
+        return features
+    batch, cameras, patches, width = features.shape
+    rows = math.isqrt(patches) // side
+    grid = features.view(batch, cameras, rows, side, rows, side, width)
+    return grid.transpose(3, 4).reshape(batch, cameras, rows * rows, side * side * width)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """(B, L) rotary positions that count only the tokens in ``mask``."""
+    return (mask.cumsum(1) - 1).clamp(min=0)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An OpenVLA behind the policy interface: observations in, metres and radians out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sqil_ros.policy.base import PolicyDescription
+from sqil_ros.policy.openvla.action_tokenizer import decode
+from sqil_ros.policy.openvla.config import N_ACTIONS
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.processor import Batch, Processor
+from sqil_ros.policy.openvla.statistics import Normalizer
+from sqil_ros.timing import Spans
+from sqil_ros.types import ActionChunk, Array, Observation
+
+
+class OpenVLAPolicy:
+    """One action a step, seven greedy tokens each."""
+
+    def __init__(
+        self,
+        model: OpenVLA,
+        processor: Processor,
+        actions: Normalizer,
+        profile: str,
+        name: str,
+        device: str = 'cpu',
+    ) -> None:
+        """Join the parts of a checkpoint; ``sqil_ros.policy.loader.load_policy`` does it."""
+        self.model = model
+        self.processor = processor
+        self._actions = actions
+        self._profile = profile
+        self._name = name
+        self._device = device
+
+    @property
+    def profile(self) -> str:
+        """Name of the precision it runs at."""
+        return self._profile
+
+    def reset(self) -> None:
+        """Nothing is remembered between steps."""
+
+    def describe(self) -> PolicyDescription:
+        """Facts for the status topic."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        return PolicyDescription(
+            name=self._name,
+            back_end='torch',
+            parameters=sum(p.numel() for p in self.model.parameters()),
+            weight_bytes=sum(t.numel() * t.element_size() for t in tensors),
+        )
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """The next action as a chunk of one, with milliseconds per stage."""
+        spans = Spans()
+        actions = self.act_batch([observation], spans)
+        return ActionChunk(actions, spans.milliseconds)
+
+    @torch.inference_mode()
+    def act_batch(self, observations: Sequence[Observation], spans: Spans | None = None) -> Array:
+        """(B, 7) actions of independent observations."""
+        spans = spans or Spans()
+        with spans('preprocess'):
+            batch = self._on_device(self.processor(observations))
+        with spans('vision'):
+            features = self.model.patch_features(batch.pixels)
+        with spans('decode'):
+            tokens = self.model.predict_tokens(batch, features).cpu().numpy()
+        return self.actions_from_tokens(tokens)
+
+    def actions_from_tokens(self, tokens: Array) -> Array:
+        """(B, 7) token ids to physical actions."""
+        config = self.model.config
+        normalized = decode(tokens, config.text_vocab_size, config.n_action_bins)
+        actions = self._actions.denormalize(normalized)
+        assert actions.shape[-1] == N_ACTIONS
+        actions[..., 6] = np.clip(actions[..., 6], 0.0, 1.0)
+        return actions
+
+    def _on_device(self, batch: Batch) -> Batch:
+        dtype = self.model.projector.fc1.weight.dtype
+        proprio = batch.proprio
+        return Batch(
+            batch.pixels.to(self._device, dtype),
+            batch.tokens.to(self._device),
+            batch.mask.to(self._device),
+            None if proprio is None else proprio.to(self._device, dtype),
+        )

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sqil-train-bc: train an OpenVLA from scratch on demonstrations.
+
+examples:
+  sqil-train-bc --data data/expert --out runs/bc --steps 20000
+  sqil-train-bc --data data/expert data/dagger --out runs/bc --steps 40000   (goes on from there)
+
+The run directory holds `state.safetensors` + `state.json` (resume), `log.jsonl` (one line per
+report) and `checkpoint/` (the averaged weights in save_pretrained layout).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sqil_ros.contract import Contract
+from sqil_ros.policy.openvla.action_tokenizer import encode
+from sqil_ros.policy.openvla.checkpoint import save_checkpoint
+from sqil_ros.policy.openvla.config import OpenVLAConfig, tiny
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.processor import Batch, Processor, pixels_from_images
+from sqil_ros.policy.openvla.statistics import Normalizer, dataset_statistics
+from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
+from sqil_training.demonstrations import Demonstrations, Samples
+from sqil_training.readouts import Readouts
+from sqil_training.run_state import load_state, save_state
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of a run."""
+
+    steps: int = 20000
+    batch: int = 64
+    learning_rate: float = 2e-3
+    warm_up: int = 300
+    weight_decay: float = 0.02
+    final_rate: float = 0.03
+    average: float = 0.998
+    relabel: float = 0.6
+    bin_spread: float = 1.5
+    keypoint_weight: float = 0.5
+    goal_weight: float = 1.0
+    jitter: float = 0.15
+    seed: int = 0
+    report: int = 100
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """Linear warm-up, then a cosine down to ``final_rate`` of the peak."""
+    if step < settings.warm_up:
+        return settings.learning_rate * (step + 1) / settings.warm_up
+    progress = min(1.0, (step - settings.warm_up) / max(1, settings.steps - settings.warm_up))
+    low = settings.final_rate
+    return settings.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def soft_bins(tokens: Tensor, vocabulary: int, bins: int, spread: float) -> Tensor:
+    """(B, 7) action tokens to (B, 7, bins) targets: a bell over neighbouring bins.
+
+    Neighbouring bins mean nearly the same motion; a target that says so learns from fewer
+    demonstrations than a one-hot one (inference; the paper uses one-hot targets).
+    """
+    centre = (vocabulary - 1 - tokens)[..., None].float()
+    index = torch.arange(bins, device=tokens.device).float()
+    return torch.softmax(-0.5 * ((index - centre) / spread) ** 2, dim=-1)
+
+
+class Trainer:
+    """One run: model, read-outs, optimiser, averaged weights."""
+
+    def __init__(self, settings: Settings, data: Demonstrations, contract: Contract) -> None:
+        """Start from scratch."""
+        torch.manual_seed(settings.seed)
+        self.settings, self.data, self.contract = settings, data, contract
+        self.config: OpenVLAConfig = tiny()
+        self.model = OpenVLA(self.config)
+        patches = (self.config.image_size // self.config.dino['patch_size']) ** 2
+        self.readouts = Readouts(
+            self.config.dino['hidden_size'] + self.config.siglip['hidden_size'],
+            self.model.language_model.config.hidden_size,
+            data.keypoints.shape[2],
+            patches,
+        )
+        self.statistics = dataset_statistics(
+            'toy_sink', data.actions, data.proprio, data.trajectories
+        )
+        self.tokenizer = train_tokenizer()
+        self.refresh_statistics()
+        self.trained = nn.ModuleDict({'model': self.model, 'readouts': self.readouts})
+        self.parameters = dict(self.trained.named_parameters())
+        decayed = [p for p in self.parameters.values() if p.ndim >= 2]
+        plain = [p for p in self.parameters.values() if p.ndim < 2]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {'params': decayed, 'weight_decay': settings.weight_decay},
+                {'params': plain, 'weight_decay': 0.0},
+            ],
+            lr=settings.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
+        self.step = 0
+
+    def refresh_statistics(self) -> None:
+        """Rebuild what depends on ``self.statistics``."""
+        entry = next(iter(self.statistics.values()))
+        self.actions, proprio = (
+            Normalizer(
+                np.array(entry[what]['q01']), np.array(entry[what]['q99']),
+                np.array(entry[what]['mask']),
+            )
+            for what in ('action', 'proprio')
+        )  # fmt: skip
+        self.processor = Processor(
+            self.config, self.tokenizer, proprio, space_token(self.tokenizer)
+        )
+
+    def batch(self, samples: Samples) -> tuple[Batch, Tensor]:
+        """Model inputs and (B, 7) action tokens."""
+        pixels = pixels_from_images(torch.from_numpy(samples.images))
+        if self.settings.jitter:
+            # Exposure and contrast of one picture change together in both encoders' channels.
+            shape = (len(pixels), pixels.shape[1], 1, 1, 1)
+            gain = 1.0 + self.settings.jitter * (2.0 * torch.rand(shape) - 1.0)
+            shift = self.settings.jitter * (2.0 * torch.rand(shape) - 1.0)
+            pixels = pixels * gain + shift
+        tokens, mask = self.processor.tokens(samples.instructions)
+        proprio = self.processor.proprio(samples.proprio)
+        labels = encode(
+            self.actions.normalize(samples.actions),
+            self.config.text_vocab_size,
+            self.config.n_action_bins,
+        )
+        return Batch(pixels, tokens, mask, proprio), torch.from_numpy(labels)
+
+    def losses(self, batch: Batch, labels: Tensor, samples: Samples) -> dict[str, Tensor]:
+        """Every term of the loss and the errors that are reported with it."""
+        config = self.config
+        features = self.model.patch_features(batch.pixels)
+        asked = features[torch.from_numpy(samples.picture)]
+        states = self.model.action_states(batch, labels, asked)
+        logits = self.model.action_logits(states).float()
+        targets = soft_bins(
+            labels, config.text_vocab_size, config.n_action_bins, self.settings.bin_spread
+        )
+        action = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+        keypoints, pixel_error = self.readouts.keypoint_loss(
+            features, torch.from_numpy(samples.keypoints).float()
+        )
+        goals, goal_error = self.readouts.goal_loss(
+            states[:, 0], torch.from_numpy(samples.goals).float()
+        )
+        with torch.no_grad():
+            found = config.text_vocab_size - 1 - logits.argmax(-1)
+            bins_off = (found - labels).abs().float()[:, :3].mean()
+            grip = ((found - labels).abs()[:, 6] < 64).float().mean()
+        settings = self.settings
+        total = action + settings.keypoint_weight * keypoints + settings.goal_weight * goals
+        return {
+            'loss': total,
+            'action': action,
+            'pixel_error': pixel_error * config.image_size,
+            'goal_error_mm': goal_error * 1e3,
+            'bins_off': bins_off,
+            'gripper': grip,
+        }
+
+    def train_step(self, samples: Samples) -> dict[str, float]:
+        """One update."""
+        settings = self.settings
+        batch, labels = self.batch(samples)
+        for group in self.optimizer.param_groups:
+            group['lr'] = learning_rate(settings, self.step)
+        terms = self.losses(batch, labels, samples)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms['loss'].backward()
+        nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(settings.average, self.step / (self.step + 20.0))
+        averaged = list(self.averaged.values())
+        torch._foreach_lerp_(averaged, [p.detach() for p in self.parameters.values()], 1 - decay)
+        return {name: float(value) for name, value in terms.items()}
+
+    def export(self, directory: Path) -> None:
+        """Write the averaged weights as a checkpoint."""
+        model = OpenVLA(self.config)
+        prefix = 'model.'
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in self.averaged.items()
+            if name.startswith(prefix)
+        }
+        model.load_state_dict(weights, strict=False)
+        save_checkpoint(
+            directory, model, self.tokenizer, self.statistics, self.contract, 'openvla-tiny'
+        )
+
+
+def batches(data: Demonstrations, settings: Settings, first: int) -> Iterator[Samples]:
+    """Batches from step ``first`` on, decoded ahead on a thread; step k is always the same."""
+    ready: queue.Queue[Samples] = queue.Queue(maxsize=4)
+
+    def produce() -> None:
+        step = first
+        while True:
+            rng = np.random.default_rng([settings.seed, step])
+            ready.put(data.draw(rng, settings.batch, settings.relabel))
+            step += 1
+
+    threading.Thread(target=produce, daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def train(trainer: Trainer, run: Path, minutes: float) -> None:
+    """Train to the last step or until ``minutes`` have passed, saving every few minutes."""
+    settings = trainer.settings
+    started = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    since = time.monotonic()
+    for samples in batches(trainer.data, settings, trainer.step):
+        for name, value in trainer.train_step(samples).items():
+            sums[name] = sums.get(name, 0.0) + value
+        now = time.monotonic()
+        if trainer.step % settings.report == 0:
+            row = {name: round(value / settings.report, 4) for name, value in sums.items()}
+            rate = settings.report * settings.batch / (now - since)
+            row |= {'step': trainer.step, 'samples_per_s': round(rate, 1)}
+            with (run / 'log.jsonl').open('a', encoding='utf-8') as log:
+                log.write(json.dumps(row) + '\n')
+            print(json.dumps(row), flush=True)
+            sums, since = {}, now
+        over = trainer.step >= settings.steps or now - started > 60.0 * minutes
+        if over or now - saved > 240.0:
+            save_state(run, trainer)
+            trainer.export(run / 'checkpoint')
+            saved = now
+        if over:
+            return
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='sqil-train-bc', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--data', type=Path, nargs='+', required=True, help='episode trees')
+    parser.add_argument('--out', type=Path, required=True, help='run directory; resumed if it has one')
+    parser.add_argument('--minutes', type=float, default=math.inf, help='stop after this long')
+    parser.add_argument('--threads', type=int, default=2, help='torch threads')
+    defaults = Settings()
+    for name, value in asdict(defaults).items():
+        parser.add_argument(f'--{name.replace("_", "-")}', type=type(value), default=value)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
+    contract = Contract.load()
+    data = Demonstrations(args.data, contract.hash)
+    args.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(settings, data, contract)
+    load_state(args.out, trainer)
+    header = {'settings': asdict(settings), 'samples': len(data), 'from_step': trainer.step}
+    with (args.out / 'log.jsonl').open('a', encoding='utf-8') as log:
+        log.write(json.dumps(header) + '\n')
+    print(json.dumps(header), flush=True)
+    train(trainer, args.out, args.minutes)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

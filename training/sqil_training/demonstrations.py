@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Episodes as one table in memory, and batches drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sqil_ros.errors import EpisodeError
+from sqil_ros.sim.objects import TASK_OBJECTS
+from sqil_ros.sim.tasks import TASKS
+from sqil_ros.types import Array
+from sqil_training.episodes import Episode, decode_picture, episode_folders, read_episode
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A batch as arrays: B pictures and R questions about them.
+
+    Attributes:
+        images: (B, cameras, H, W, 3) uint8 RGB.
+        keypoints: (B, cameras, P, 2) pixel positions in 0..1 (simulation only).
+        picture: (R,) which of the B pictures a question is about.
+        instructions: R sentences.
+        proprio: (R, 14) measured state, then command.
+        actions: (R, 7) labels.
+        goals: (R, 9) source, target and TCP command position [m] (simulation only).
+    """
+
+    images: np.ndarray
+    keypoints: Array
+    picture: np.ndarray
+    instructions: list[str]
+    proprio: Array
+    actions: Array
+    goals: Array
+
+
+class Demonstrations:
+    """Every step of every episode under some roots; pictures stay JPEG until they are drawn."""
+
+    def __init__(self, roots: Sequence[Path], contract_hash: str) -> None:
+        """Read all episodes.
+
+        Raises:
+            EpisodeError: there is none, one is broken, or it was made under another contract.
+        """
+        folders = [folder for root in roots for folder in episode_folders(root)]
+        if not folders:
+            raise EpisodeError(
+                f'No episodes under {", ".join(map(str, roots))}; run sqil-collect first.'
+            )
+        with ThreadPoolExecutor(4) as pool:
+            episodes = list(
+                tqdm(pool.map(read_episode, folders), total=len(folders), unit='episode')
+            )
+        for folder, episode in zip(folders, episodes, strict=True):
+            if episode.contract != contract_hash:
+                raise EpisodeError(
+                    f'{folder} was recorded under contract {episode.contract}, this robot has '
+                    f'{contract_hash}; record it again.'
+                )
+        self.trajectories = len(episodes)
+        self._join(episodes)
+
+    def _join(self, episodes: list[Episode]) -> None:
+        names = [task.name for task in TASKS]
+        self.proprio = np.concatenate(
+            [np.hstack([episode.states, episode.commands]) for episode in episodes]
+        )
+        self.actions = np.concatenate([episode.actions for episode in episodes])
+        self.task = np.concatenate(
+            [np.full(len(episode), names.index(episode.task)) for episode in episodes]
+        )
+        self.labels = np.concatenate(
+            [episode.privileged['labels'].reshape(-1, len(names), 7) for episode in episodes]
+        )
+        self.keypoints = np.concatenate(
+            [episode.privileged['keypoints'].reshape(len(episode), 2, -1, 2) for episode in episodes]
+        )
+        self.objects = np.concatenate(
+            [episode.privileged['objects'].reshape(len(episode), -1, 3) for episode in episodes]
+        )
+        self.pictures = [
+            tuple(camera[t] for camera in episode.pictures)
+            for episode in episodes
+            for t in range(len(episode))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def draw(self, rng: np.random.Generator, size: int, relabel: float) -> Samples:
+        """A random batch.
+
+        Args:
+            rng: source of chance.
+            size: number of pictures.
+            relabel: chance that a picture with an open gripper is asked about a second time,
+                with the instruction of another task; it teaches that words decide.
+        """
+        rows = rng.integers(len(self), size=size)
+        again = np.flatnonzero((rng.random(size) < relabel) & (self.proprio[rows, 13] > 0.5))
+        picture = np.concatenate([np.arange(size), again])
+        shift = rng.integers(1, len(TASKS), size=len(again))
+        other = (self.task[rows[again]] + shift) % len(TASKS)
+        return self._samples(rows, picture, np.concatenate([self.task[rows], other]))
+
+    def _samples(self, rows: np.ndarray, picture: np.ndarray, tasks: np.ndarray) -> Samples:
+        images = np.stack(
+            [np.stack([decode_picture(data) for data in self.pictures[row]]) for row in rows]
+        )
+        asked = rows[picture]
+        places = self.objects[asked]
+        index = np.arange(len(asked))
+        return Samples(
+            images=images,
+            keypoints=self.keypoints[rows],
+            picture=picture,
+            instructions=[TASKS[task].instruction for task in tasks],
+            proprio=self.proprio[asked],
+            actions=self.labels[asked, tasks],
+            goals=np.hstack(
+                [
+                    places[index, _SOURCE[tasks]],
+                    places[index, _TARGET[tasks]],
+                    self.proprio[asked, 7:10],
+                ]
+            ),
+        )
+
+
+def _object_index(names: list[str]) -> np.ndarray:
+    order = [item.name for item in TASK_OBJECTS]
+    return np.array([order.index(name) for name in names])
+
+
+_SOURCE = _object_index([task.source for task in TASKS])
+_TARGET = _object_index([task.target or task.source for task in TASKS])

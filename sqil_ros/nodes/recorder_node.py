@@ -18,6 +18,7 @@ from sqil_ros.bag import BagWriter, offered_qos, typestore_with
 from sqil_ros.contract import DEFAULT_PATH, Contract
 from sqil_ros.errors import ParameterError
 from sqil_ros.nodes.run import give_up, run
+from sqil_ros.share import share_directory
 
 _QUEUE_DEPTH = 50
 _LOOK_S = 0.2
@@ -70,7 +71,7 @@ class RecorderNode(Node):
             Path(path).expanduser(),
             Contract.load(source),
             source.read_text(encoding='utf-8'),
-            typestore_with('sqil_ros', _message_directory()),
+            typestore_with('sqil_ros', share_directory() / 'msg'),
             on_failure=lambda error: give_up(self, f'The bag cannot be written: {error}'),
             queue_size=queue_size,
         )
@@ -132,16 +133,6 @@ class RecorderNode(Node):
 def _message_class(kind: str) -> Any:
     package, _, name = kind.partition('/msg/')
     return getattr(importlib.import_module(f'{package}.msg'), name)
-
-
-def _message_directory() -> Path:
-    """Where this package's ``.msg`` files lie: in a checkout, or installed by ROS."""
-    checkout = DEFAULT_PATH.parent.parent / 'msg'
-    if checkout.is_dir():
-        return checkout
-    from ament_index_python.packages import get_package_share_directory
-
-    return Path(get_package_share_directory('sqil_ros')) / 'msg'
 
 
 def main() -> int:

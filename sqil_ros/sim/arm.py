@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated arm in one process: the same trajectory and servo law as over ROS, no clocks.
+"""The simulated arm in one process: the same filter, trajectory and servo law as over ROS.
 
 Fast evaluation and data collection run on this; ``test/ros`` shows that it and the ROS graph
 lead to the same success.
@@ -11,14 +11,18 @@ import numpy as np
 
 from sqil_ros.contract import Contract, state_from_pose
 from sqil_ros.errors import RobotFault
-from sqil_ros.geometry import apply_delta, base_from_base_link
+from sqil_ros.geometry import base_from_base_link
 from sqil_ros.kinematics import ARMS, inverse_near
+from sqil_ros.safety import Box, FilterMemory, SafetyContext, SafetyLimits, Verdict, filter_action
 from sqil_ros.sim.servo import ServoFilter
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_ros.trajectory import Trajectory, Waypoint
 from sqil_ros.types import Action, Observation, Pose
 
 _CYCLE_S = 0.02
+# Where the gripper may go in the toy sink [m]; the margin that the filter keeps leaves the finger
+# tips 8 mm above the counter, low enough for an eggplant. config/ur5_policy.yaml has the same box.
+TOY_SINK_WORKSPACE = Box((0.25, -0.45, -0.012), (0.75, 0.40, 0.55))
 
 
 class SimulatedArm:
@@ -30,6 +34,9 @@ class SimulatedArm:
         self._contract: Contract = scene.contract
         self._model = ARMS[self._contract.robot]
         self._cycles = round(self._contract.period_s / _CYCLE_S)
+        self._limits = SafetyLimits.for_contract(
+            self._contract, workspace=TOY_SINK_WORKSPACE, table_z=-0.012
+        )
 
     def reset(self, seed: int) -> None:
         """Start an episode: objects at the seed's places, arm at home, gripper open."""
@@ -38,8 +45,9 @@ class SimulatedArm:
         self._q, _ = self.scene.joints()
         self._servo = ServoFilter(self._q)
         self._trajectory = Trajectory(
-            self.scene.tcp(), 1.0, self._contract.period_s, _CYCLE_S
+            self.scene.tcp(), 1.0, self._contract.period_s, _CYCLE_S, self._limits.motion
         )
+        self._memory = FilterMemory.fresh(1.0)
 
     @property
     def command(self) -> Pose:
@@ -65,24 +73,32 @@ class SimulatedArm:
         """Carry out ``action``, which was decided on the present observation.
 
         Raises:
-            RobotFault: the arm was asked to go where it cannot reach.
+            RobotFault: the filter stopped the arm, or a target is out of its reach.
         """
-        self._trajectory.push(
-            Waypoint(
-                self._now_s + self._contract.action_delay_s,
-                apply_delta(self.command, action.delta),
-                1.0 if action.gripper > 0.5 else 0.0,
-            )
+        result = filter_action(
+            action,
+            SafetyContext(self._now_s, self.command, self.scene.tcp(), self.scene.joints()[0]),
+            self._memory,
+            self._limits,
         )
+        self._memory = result.memory
+        if result.verdict is Verdict.STOP:
+            raise RobotFault(result.message)
+        if result.accepted:
+            start_s = self._now_s + self._contract.action_delay_s
+            self._trajectory.push(Waypoint(start_s, result.target, result.gripper))
         for _ in range(self._cycles):
-            setpoint = self._trajectory.step(self._now_s)
-            pose = base_from_base_link(setpoint.pose)
-            q = inverse_near(self._model, pose, self._q, self._contract.tcp, tolerance=1e-6)
-            if q is None:
-                raise RobotFault(
-                    f'No joint angles reach {np.round(setpoint.pose.position, 3).tolist()} m '
-                    'from where the arm stands; keep targets inside the workspace.'
-                )
-            self._q = q
-            self.scene.step(self._servo.step(q, _CYCLE_S), setpoint.gripper, _CYCLE_S)
-            self._now_s += _CYCLE_S
+            self._cycle()
+
+    def _cycle(self) -> None:
+        setpoint = self._trajectory.step(self._now_s)
+        pose = base_from_base_link(setpoint.pose)
+        q = inverse_near(self._model, pose, self._q, self._contract.tcp, tolerance=1e-6)
+        if q is None:
+            raise RobotFault(
+                f'No joint angles reach {np.round(setpoint.pose.position, 3).tolist()} m from '
+                'where the arm stands; keep targets inside the workspace.'
+            )
+        self._q = q
+        self.scene.step(self._servo.step(q, _CYCLE_S), setpoint.gripper, _CYCLE_S)
+        self._now_s += _CYCLE_S

@@ -146,7 +146,9 @@ class ControlProgram(Program):
         """
         arm = self.robot.arm
         if vector.tobytes() != self._solved_for or arm.tcp is not self._solved_tcp:
-            self._solution = solve(arm, pose_from_vector(vector), arm.q)
+            # The last solution is nearer than the arm, which trails behind its target.
+            seed = self._solution if self.thread == 'servo' else arm.q
+            self._solution = solve(arm, pose_from_vector(vector), seed)
             self._solved_for, self._solved_tcp = vector.tobytes(), arm.tcp
         return self._solution
 

@@ -22,6 +22,7 @@ BRAKE_RAD_S2 = 13.0
 """Deceleration of safety stops and of a program's end: a CB3 UR5 stops from 183 deg/s in about
 250 ms by its manual; taken over for all arms."""
 _MAX_BRAKE_RAD_S2 = 40.0
+_SOLVE_TOLERANCE = 1e-6
 METRES_PER_RAD = 0.25
 """A pure rotation has no tool path length; 0.25 m per rad turns the default speed of 0.25 m/s into
 1 rad/s (a choice of this model)."""
@@ -67,7 +68,7 @@ def solve(arm: Arm, pose: Pose, seed: Array) -> Array:
     Raises:
         MotionError: the pose cannot be reached from there.
     """
-    q = inverse_near(arm.model, pose, seed, arm.tcp)
+    q = inverse_near(arm.model, pose, seed, arm.tcp, tolerance=_SOLVE_TOLERANCE)
     if q is None:
         raise MotionError(
             f'No joint angles reach position {np.round(pose.position, 4).tolist()} m; ask only '

@@ -58,8 +58,8 @@ class StateWriter:
         self.fields.update(_CONSTANT)
         self.tcp_speed = np.zeros(6)
         self._robot = robot
-        self._measured_at: bytes = b''
-        self._commanded_at: bytes = b''
+        self._written_for = b''
+        self._written_tcp = robot.arm.tcp
 
     def update(self, time: float, runtime: RuntimeState, signals: Signals, load: float) -> None:
         """Write the state of one cycle.
@@ -99,23 +99,22 @@ class StateWriter:
         fields['payload_cog'] = _tuple(arm.payload[1:4])
 
     def _write_motion(self) -> None:
-        """Joints and TCP; the kinematics are skipped while nothing moves."""
+        """Joints and TCP; the kinematics are skipped while nothing changes."""
         robot, arm, fields = self._robot, self._robot.arm, self.fields
-        measured = robot.q.tobytes() + robot.qd.tobytes() + arm.tcp.position.tobytes()
-        if measured != self._measured_at:
-            self._measured_at = measured
-            self.tcp_speed = jacobian(arm.model, robot.q, arm.tcp) @ robot.qd
-            pose = vector_from_pose(forward(arm.model, robot.q, arm.tcp))
-            fields['actual_q'], fields['actual_qd'] = _tuple(robot.q), _tuple(robot.qd)
-            fields['actual_TCP_pose'] = _tuple(pose)
-            fields['actual_TCP_speed'] = _tuple(self.tcp_speed)
-        commanded = arm.q.tobytes() + arm.qd.tobytes() + arm.tcp.position.tobytes()
-        if commanded != self._commanded_at:
-            self._commanded_at = commanded
-            fields['target_q'], fields['target_qd'] = _tuple(arm.q), _tuple(arm.qd)
-            fields['target_TCP_pose'] = _tuple(vector_from_pose(arm.pose()))
-            fields['target_TCP_speed'] = _tuple(arm.jacobian() @ arm.qd)
-            fields['tcp_offset'] = _tuple(vector_from_pose(arm.tcp))
+        now = b''.join(a.tobytes() for a in (robot.q, robot.qd, arm.q, arm.qd))
+        if now == self._written_for and arm.tcp is self._written_tcp:
+            return
+        self._written_for, self._written_tcp = now, arm.tcp
+        # One Jacobian serves both: the command is at most a few hundredths of a radian ahead.
+        twists = jacobian(arm.model, robot.q, arm.tcp) @ np.column_stack([robot.qd, arm.qd])
+        self.tcp_speed = twists[:, 0]
+        fields['actual_q'], fields['actual_qd'] = _tuple(robot.q), _tuple(robot.qd)
+        fields['target_q'], fields['target_qd'] = _tuple(arm.q), _tuple(arm.qd)
+        fields['actual_TCP_pose'] = _tuple(vector_from_pose(forward(arm.model, robot.q, arm.tcp)))
+        fields['target_TCP_pose'] = _tuple(vector_from_pose(arm.pose()))
+        fields['actual_TCP_speed'] = _tuple(self.tcp_speed)
+        fields['target_TCP_speed'] = _tuple(twists[:, 1])
+        fields['tcp_offset'] = _tuple(vector_from_pose(arm.tcp))
 
 
 def _tuple(values: Array) -> tuple[float, ...]:

@@ -12,6 +12,7 @@ from sqil_ros.robot.protocol import (
     Mode,
     RobotState,
     Target,
+    Vector,
     pose_from_vector7,
     pose_to_vector,
 )
@@ -62,6 +63,11 @@ class Commander:
         if self._state is not None:
             cycle = self._state.check_counts
         return tuple(a + b for a, b in zip(self._memory.counts, cycle, strict=True))
+
+    @property
+    def target_vector(self) -> Vector | None:
+        """Newest accepted target as seven numbers."""
+        return None if self.target is None else pose_to_vector(self.target)
 
     def on_state(self, state: RobotState) -> None:
         """Take a sample; a new epoch or a robot at rest voids the target."""

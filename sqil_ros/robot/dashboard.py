@@ -58,10 +58,11 @@ class Dashboard:
         return self._read_line()
 
     def stop_program(self) -> None:
-        """End the running or paused program, so that ``play`` cannot resume an old target."""
-        answer = self.ask('stop')
-        if answer != 'Stopped':
-            raise RobotFault(f'The controller did not stop its program: {answer!r}.')
+        """End a running or paused program, so that ``play`` cannot resume an old target.
+
+        What it answers where none runs is not documented; the robot's runtime state tells.
+        """
+        self.ask('stop')
 
     def unlock_protective_stop(self, patience_s: float = UNLOCK_WAIT_S + 1.5) -> None:
         """Release a protective stop, waiting as long as the controller insists.

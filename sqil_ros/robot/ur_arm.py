@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,12 +17,13 @@ from sqil_ros.geometry import (
     pose_from_vector,
     vector_from_pose,
 )
+from sqil_ros.kinematics import forward
 from sqil_ros.robot.dashboard import Dashboard
 from sqil_ros.robot.driver import Sample
 from sqil_ros.robot.probe import ControllerInfo, probe
 from sqil_ros.robot.settings import WorkerSettings
-from sqil_ros.safety.cycle import PROGRAM_PLAYING, SAFETY_PROTECTIVE
-from sqil_ros.types import Pose
+from sqil_ros.safety.cycle import PROGRAM_PLAYING, PROGRAM_STOPPED, SAFETY_PROTECTIVE
+from sqil_ros.types import Array, Pose
 
 CONSTRUCTION_S = 8.0
 """An upload takes some tens of milliseconds; ur_rtde itself gives up after 5 s."""
@@ -40,6 +42,8 @@ _VARIABLES = [
     'robot_status_bits',
 ]
 _NO_REAL_TIME_PRIORITY = -1
+_UPLOAD_S, _STOP_S = 5.0, 2.0
+_TCP_TOLERANCE_M, _TCP_PATIENCE_S = 0.03, 0.5
 _HALF_TURN = np.array([-1.0, -1.0, 1.0, -1.0, -1.0, 1.0])
 
 
@@ -92,6 +96,7 @@ class UrArm:
                 ) from error
         self._timestamp = -1.0
         self._advanced_s = -np.inf
+        self._tcp_set = False
         if settings.recover:
             self._recover()
 
@@ -99,14 +104,15 @@ class UrArm:
         """Read the newest state; ur_rtde repeats it for ever when the robot falls silent."""
         receive = self._receive
         timestamp = receive.getTimestamp()
+        joints = np.array(receive.getActualQ())
         if timestamp != self._timestamp:
             self._timestamp, self._advanced_s = timestamp, now_s
         return Sample(
             age_s=now_s - self._advanced_s,
             connected=receive.isConnected(),
-            joints=np.array(receive.getActualQ()),
+            joints=joints,
             joint_speeds=np.array(receive.getActualQd()),
-            tcp=base_link_from_base(pose_from_vector(np.array(receive.getActualTCPPose()))),
+            tcp=self._reported_tcp() if self._tcp_set else self._nominal_tcp(joints),
             twist=_HALF_TURN * receive.getActualTCPSpeed(),
             wrench=_HALF_TURN * receive.getActualTCPForce(),
             robot_mode=receive.getRobotMode(),
@@ -138,6 +144,8 @@ class UrArm:
             and control.setWatchdog(settings.watchdog_hz)
         ):
             raise RobotFault('The controller refused TCP, payload or watchdog; see its log.')
+        self._check_tcp()
+        self._tcp_set = True
 
     def servo(self, pose: Pose) -> bool:
         """Stream one setpoint in ``base_link``."""
@@ -193,12 +201,47 @@ class UrArm:
         if self._control is not None and self._receive.getRuntimeState() == PROGRAM_PLAYING:
             self._control.stopJ(self._settings.brake)
 
+    def _reported_tcp(self) -> Pose:
+        """TCP pose with the arm's own calibration, once the controller knows our tool."""
+        return base_link_from_base(pose_from_vector(np.array(self._receive.getActualTCPPose())))
+
+    def _nominal_tcp(self, joints: Array) -> Pose:
+        """TCP pose by the nominal lengths: the pendant's tool may be another one than ours."""
+        limits = self._settings.limits
+        return base_link_from_base(forward(limits.arm, joints, limits.tcp))
+
+    def _check_tcp(self) -> None:
+        """Wait for the new TCP to be reported, and see that arm and contract agree."""
+        end_s = time.monotonic() + _TCP_PATIENCE_S
+        while True:
+            nominal = self._nominal_tcp(np.array(self._receive.getActualQ()))
+            away = float(np.linalg.norm(self._reported_tcp().position - nominal.position))
+            if away < _TCP_TOLERANCE_M:
+                return
+            if time.monotonic() > end_s:
+                raise RobotFault(
+                    f'The controller sees the TCP {away:.3f} m from where a '
+                    f'{self._settings.limits.arm.name} has it, limit {_TCP_TOLERANCE_M:g} m; '
+                    'check ur_type and the tcp_offset of the contract.'
+                )
+            time.sleep(0.01)
+
     def _reupload(self) -> bool:
         # Any one-shot command first: it clears the register in which the old command, perhaps
         # the one that ended the program, would kill the new program at once.
         assert self._control is not None
         self._control.servoStop(self._settings.brake)
-        return bool(self._control.reuploadScript())
+        if not self._control.reuploadScript():
+            return False
+        return self._runtime_becomes(PROGRAM_PLAYING, _UPLOAD_S)
+
+    def _runtime_becomes(self, wanted: int, patience_s: float) -> bool:
+        end_s = time.monotonic() + patience_s
+        while self._receive.getRuntimeState() != wanted:
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(0.005)
+        return True
 
     def _recover(self) -> None:
         """After an explicit reset: end what is paused, then release a protective stop."""
@@ -206,5 +249,9 @@ class UrArm:
             return
         with Dashboard(self._settings.host) as dashboard:
             dashboard.stop_program()
+            if not self._runtime_becomes(PROGRAM_STOPPED, _STOP_S):
+                raise RobotFault(
+                    'The program of the controller does not stop; stop it at the pendant.'
+                )
             if self._receive.getSafetyMode() == SAFETY_PROTECTIVE:
                 dashboard.unlock_protective_stop()

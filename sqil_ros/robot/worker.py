@@ -56,6 +56,9 @@ class Worker:
                 else Fault.ROBOT_NOT_READY
             )
             return self._give_up(fault, str(error))
+        # Kept until the process has ended: the destructors of ur_rtde sleep for a second, and
+        # after a lost link they may crash.
+        self._arm = arm
         motion = Motion(arm, gripper, settings, self._channel.send, time.monotonic())
         status = self._loop(motion, settings)
         if status != 0:
@@ -120,15 +123,14 @@ def _connect_gripper(settings: WorkerSettings) -> Gripper | NoGripper:
     return Gripper(RobotiqClient(settings.host), settings.gripper_force)
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the worker on the inherited socket whose number is the only argument."""
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the worker on the inherited socket whose number is the only argument; never returns."""
     arguments = sys.argv[1:] if args is None else list(args)
     worker = Worker(Channel(socket.socket(fileno=int(arguments[0]))))
-    return worker.run()
+    status = worker.run()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == '__main__':
-    # Past the destructors of ur_rtde: they sleep, and after a lost link they may crash.
-    status = main()
-    sys.stderr.flush()
-    os._exit(status)
+    main()

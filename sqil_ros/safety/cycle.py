@@ -22,7 +22,7 @@ from sqil_ros.types import Array, Pose
 ROBOT_RUNNING = 7
 SAFETY_NORMAL, SAFETY_REDUCED, SAFETY_PROTECTIVE = 1, 2, 3
 SAFETY_EMERGENCY = frozenset({6, 7})
-PROGRAM_PLAYING = 2
+PROGRAM_STOPPED, PROGRAM_PLAYING = 1, 2
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,7 @@ def _too_fast(state: CycleState, setpoint: Setpoint, limits: SafetyLimits) -> St
     # Half a turn about z takes base_link's axes to the base's, which the Jacobian speaks.
     in_base = speeds * np.array([-1.0, -1.0, 1.0, -1.0, -1.0, 1.0])
     joint_speed = float(np.max(np.abs(np.linalg.lstsq(j, in_base, rcond=1e-6)[0])))
-    ceiling = RANGES['joint_speed'][1]
+    ceiling = RANGES['joint_speed'].high
     if joint_speed > ceiling:
         return Stop(
             Check.JOINT_SPEED,

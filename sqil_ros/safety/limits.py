@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,39 +19,49 @@ from sqil_ros.types import Array, Pose
 JOINT_LIMITS = np.array([2 * math.pi, 2 * math.pi, math.pi, 2 * math.pi, 2 * math.pi, 2 * math.pi])
 """(6,) largest joint angle [rad] either way; the elbow folds into itself beyond half a turn."""
 
-RANGES: dict[str, tuple[float, float]] = {
-    'rate_hz': (1.0, 50.0),
-    'command_age_s': (0.05, 0.5),
-    'silence_stop_s': (0.3, 2.0),
-    'observation_age_s': (0.05, 1.0),
-    'joint_state_age_s': (0.02, 0.5),
-    'controller_age_s': (0.02, 0.5),
-    'node_age_s': (0.05, 0.5),
-    'deadman_s': (0.05, 0.5),
-    'step_m': (0.0005, 0.2),
-    'step_rad': (0.005, 0.5),
-    'workspace_margin_m': (0.0, 0.2),
-    'cone_rad': (0.05, math.pi),
-    'reach_min_m': (0.0, 0.5),
-    'reach_max_m': (0.3, 1.1),
-    'joint_margin_rad': (0.0, 1.0),
-    'joint_speed': (0.05, 3.14),
-    'joint_acceleration': (0.5, 20.0),
-    'condition_slow': (5.0, 200.0),
-    'condition_stop': (10.0, 400.0),
-    'bend_min_rad': (0.0, 0.5),
-    'tracking_m': (0.01, 0.2),
-    'tracking_rad': (0.05, 0.7),
-    'tracking_s': (0.05, 1.0),
-    'force_hold_n': (5.0, 140.0),
-    'torque_hold_nm': (1.0, 20.0),
-    'force_stop_n': (10.0, 150.0),
-    'stuck_s': (1.0, 600.0),
-    'episode_s': (1.0, 3600.0),
-    'first_step_m': (0.001, 0.05),
-    'ramp_s': (0.0, 10.0),
+
+class Range(NamedTuple):
+    """Smallest and largest value of a limit, and what it means."""
+
+    low: float
+    high: float
+    meaning: str
+
+
+RANGES = {
+    'command_age_s': Range(0.05, 0.5, 'Age [s] of an action above which it is dropped, held.'),
+    'silence_stop_s': Range(0.3, 2.0, 'Silence [s] of policy, node or switch that latches.'),
+    'observation_age_s': Range(0.05, 1.0, 'Age [s] of the image behind an action.'),
+    'joint_state_age_s': Range(0.02, 0.5, 'Age [s] of the robot state when an action arrives.'),
+    'controller_age_s': Range(0.02, 0.5, "Standstill [s] of the controller's clock."),
+    'node_age_s': Range(0.05, 0.5, "Age [s] of the node's heartbeat in the worker."),
+    'deadman_s': Range(0.05, 0.5, 'Age [s] of the enabling switch.'),
+    'step_m': Range(0.0005, 0.2, 'Longest translation [m] of an action at 5 Hz.'),
+    'step_rad': Range(0.005, 0.5, 'Largest rotation [rad] of an action at 5 Hz.'),
+    'workspace_margin_m': Range(0.0, 0.2, 'Distance [m] of the TCP from box and keep-outs.'),
+    'cone_rad': Range(0.05, math.pi, 'Largest tilt [rad] of the tool from its rest direction.'),
+    'reach_min_m': Range(0.0, 0.5, 'Smallest distance [m] of the TCP from the base axis.'),
+    'reach_max_m': Range(0.3, 1.1, 'Largest distance [m] of the TCP from the shoulder.'),
+    'joint_margin_rad': Range(0.0, 1.0, "Distance [rad] from a joint's end stops."),
+    'joint_speed': Range(0.05, 3.14, 'Joint speed [rad/s] that an action may need.'),
+    'joint_acceleration': Range(0.5, 20.0, 'Speeding up [rad/s^2] that an action may need.'),
+    'condition_slow': Range(5.0, 200.0, 'Condition number of the Jacobian that begins to slow.'),
+    'condition_stop': Range(10.0, 400.0, 'Condition number of the Jacobian that stops.'),
+    'bend_min_rad': Range(0.0, 0.5, 'Bend [rad] that elbow and wrist 2 must keep.'),
+    'tracking_m': Range(0.01, 0.2, 'Distance [m] between setpoint and arm.'),
+    'tracking_rad': Range(0.05, 0.7, 'Angle [rad] between setpoint and arm.'),
+    'tracking_s': Range(0.05, 1.0, 'How long [s] the arm may be away from its setpoint.'),
+    'force_hold_n': Range(5.0, 140.0, 'Contact force [N] that holds the arm.'),
+    'torque_hold_nm': Range(1.0, 20.0, 'Contact torque [Nm] that holds the arm.'),
+    'force_stop_n': Range(10.0, 150.0, 'Contact force [N] that latches at once.'),
+    'stuck_s': Range(1.0, 600.0, 'How long [s] motion may be asked for in vain.'),
+    'episode_s': Range(1.0, 3600.0, 'Longest episode [s].'),
+    'first_step_m': Range(0.001, 0.05, 'Longest first translation [m] after arming.'),
+    'ramp_s': Range(0.0, 10.0, 'Time [s] until full steps are allowed.'),
 }
 """Range of every limit that a parameter may set; the upper ends are ceilings."""
+
+RATE_RANGE = (1.0, 50.0)
 
 MOTION_CEILINGS = {
     'linear_speed': 1.0,
@@ -176,7 +186,8 @@ class SafetyLimits:
         Raises:
             ParameterError: a limit is outside its range; the message names both.
         """
-        for name, (low, high) in RANGES.items():
+        _require('rate_hz', self.rate_hz, *RATE_RANGE)
+        for name, (low, high, _) in RANGES.items():
             _require(name, getattr(self, name), low, high)
         for name, ceiling in MOTION_CEILINGS.items():
             _require(f'motion.{name}', getattr(self.motion, name), 1e-3, ceiling)

@@ -17,7 +17,7 @@ from sqil_ros.types import Pose
 
 @pytest.mark.parametrize('name', sorted(RANGES))
 def test_no_limit_leaves_its_range(name: str) -> None:
-    low, high = RANGES[name]
+    low, high, _ = RANGES[name]
     assert low <= getattr(SafetyLimits(), name) <= high
     for value in (high * 1.01 + 1e-6, low - 0.01, math.nan):
         with pytest.raises(ParameterError, match=name):

@@ -69,8 +69,10 @@ class SimCameraNode(Node):
                 self.get_logger().warning(str(error), throttle_duration_sec=10.0)
                 due_s = time.monotonic() + _RETRY_S
                 continue
-            # Frames that came too late are skipped, not caught up with.
-            due_s = max(due_s + period_s, time.monotonic())
+            # A late frame does not delay the next one; what is a whole frame late is skipped.
+            due_s += period_s
+            if time.monotonic() > due_s + period_s:
+                due_s = time.monotonic()
 
     def _look(self) -> None:
         asked_ns = self.get_clock().now().nanoseconds

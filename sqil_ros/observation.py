@@ -18,6 +18,7 @@ STAMPED = (TCP_POSE, TARGET_POSE)
 UNSTAMPED = (GRIPPER, TARGET_GRIPPER)
 
 _NS_PER_MS = 1e6
+_OPENING_SLACK = 0.05
 
 
 def channels(contract: Contract) -> tuple[str, ...]:
@@ -75,13 +76,13 @@ def build_observation(
     ]
     tcp: Pose = _held(frame, TCP_POSE, limits).value
     target: Pose = _held(frame, TARGET_POSE, limits).value
-    opening = float(_held(frame, GRIPPER, limits).value)
+    measured = _held(frame, GRIPPER, limits)
     # A robot without a commanded opening of its own is taken at its measured one.
-    wanted = frame.held.get(TARGET_GRIPPER)
+    wanted = frame.held.get(TARGET_GRIPPER) or measured
     return Observation(
         images=(frame.image.value, *wrist),
-        state=state_from_pose(contract, tcp, opening),
-        command=state_from_pose(contract, target, opening if wanted is None else wanted.value),
+        state=state_from_pose(contract, tcp, _opening(GRIPPER, measured)),
+        command=state_from_pose(contract, target, _opening(TARGET_GRIPPER, wanted)),
         instruction=instruction,
         stamp_ns=stamp_ns,
     )
@@ -96,6 +97,16 @@ def _held(frame: Frame, channel: str, limits: FreshnessLimits) -> Sample:
     lag_ms = (frame.image.stamp_ns - sample.stamp_ns) / _NS_PER_MS
     _check_age(f'{channel!r} at the image', lag_ms, limits.sample_ms)
     return sample
+
+
+def _opening(channel: str, sample: Sample) -> float:
+    opening = float(sample.value)
+    if not -_OPENING_SLACK <= opening <= 1.0 + _OPENING_SLACK:  # also false for NaN
+        raise ObservationError(
+            f'{channel!r} says {opening:g}; an opening is 0 (closed) to 1 (open). '
+            'Scale it before this topic.'
+        )
+    return opening
 
 
 def _check_age(what: str, age_ms: float, limit_ms: float) -> None:

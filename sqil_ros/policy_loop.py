@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from sqil_ros.align import NS_PER_S, LiveAligner, Sample, TickClock
 from sqil_ros.contract import Contract
-from sqil_ros.errors import ObservationError, SqilError
+from sqil_ros.errors import ObservationError, SqilError, StaleObservation
 from sqil_ros.observation import UNSTAMPED, FreshnessLimits, build_observation, channels
 from sqil_ros.policy.base import Policy, check_chunk
 from sqil_ros.timing import Spans
 from sqil_ros.types import Array
 
 _NS_PER_MS = 1e6
+_AHEAD_MS = 100.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,17 @@ class PolicyLoop:
         self._missed_before = 0
 
     def push_image(self, camera: str, sample: Sample) -> None:
-        """An image of ``camera`` that the contract allows has arrived."""
+        """An image of ``camera`` that the contract allows has arrived.
+
+        Raises:
+            StaleObservation: it is stamped in the future; nothing could ever match it.
+        """
+        ahead_ms = (sample.stamp_ns - self._now_ns()) / _NS_PER_MS
+        if ahead_ms > _AHEAD_MS:
+            raise StaleObservation(
+                f'Camera {camera!r} stamps its images {ahead_ms:.0f} ms ahead of this clock, the '
+                f'limit is {_AHEAD_MS:.0f} ms; synchronise the clocks of both machines.'
+            )
         with self._changed:
             self._refused.pop(camera, None)
             if camera == self._camera:

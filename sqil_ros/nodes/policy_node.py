@@ -146,11 +146,10 @@ class PolicyNode(LifecycleNode):
         assert self._session is not None
         try:
             sample = messages.image_sample(self._session.contract, camera, message)
+            self._session.loop.push_image(camera.name, sample)
         except ObservationError as error:
             self._session.loop.refuse_image(camera.name, error)
             self._reporter.complain(str(error))
-            return
-        self._session.loop.push_image(camera.name, sample)
 
     def _on_pose(self, topic: str, message: PoseStamped) -> None:
         assert self._session is not None

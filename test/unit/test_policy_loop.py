@@ -60,6 +60,13 @@ def test_missing_and_stale_channels_are_named(channel):
         build_observation(CONTRACT, frame(**{channel: old}), 'lift', LIMITS)
 
 
+@pytest.mark.parametrize('opening', [float('nan'), -1.0, 255.0])
+@pytest.mark.parametrize('channel', ['robot/gripper', 'robot/target_gripper'])
+def test_opening_of_another_scale_is_refused(channel, opening):
+    with pytest.raises(ObservationError, match=rf'{channel}.* 0 \(closed\) to 1'):
+        build_observation(CONTRACT, frame(**{channel: Sample(1000 * MS, opening)}), 'lift', LIMITS)
+
+
 def test_old_image_and_missing_instruction_are_refused():
     with pytest.raises(StaleObservation, match='The image is 301 ms old'):
         build_observation(CONTRACT, frame(), 'lift', LIMITS, now_ns=1301 * MS)
@@ -167,6 +174,13 @@ def test_image_of_another_size_stops_the_steps_until_a_good_one_comes():
     assert world.loop.refusals
     assert world.tick().refusal == ''
     assert not world.loop.refusals
+
+
+def test_image_from_the_future_is_refused_instead_of_waited_for():
+    world = World()
+    with pytest.raises(StaleObservation, match='5000 ms ahead .* 100 ms'):
+        world.loop.push_image('image', Sample(world.now_ns + 5000 * MS, WHITE))
+    assert world.tick().refusal == ''
 
 
 def test_restart_resets_the_policy_before_its_next_step():

@@ -178,7 +178,7 @@ def test_image_of_another_size_stops_the_steps_until_a_good_one_comes():
 
 def test_image_from_the_future_is_refused_instead_of_waited_for():
     world = World()
-    with pytest.raises(StaleObservation, match='5000 ms ahead .* 100 ms'):
+    with pytest.raises(StaleObservation, match=r'5000 ms ahead .* 100 ms'):
         world.loop.push_image('image', Sample(world.now_ns + 5000 * MS, WHITE))
     assert world.tick().refusal == ''
 

@@ -9,16 +9,20 @@ import random
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sqil_ros.contract import Contract
 from sqil_ros.sim.side_channel import SideChannel
 
 LIFETIME_S = 180
 CLIENTS = Path(__file__).parent / 'clients'
+REPOSITORY = Path(__file__).parents[2]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +49,7 @@ class Emulator:
             ],
             stdout=subprocess.PIPE,
             text=True,
+            cwd=REPOSITORY,
         )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -89,14 +94,29 @@ def shared() -> Iterator[Emulator]:
 
 @pytest.fixture
 def robot(shared: Emulator) -> Emulator:
-    """The module's e-Series robot at 125 Hz, free of faults."""
+    """The module's e-Series robot at 125 Hz, at home and free of faults."""
     for kind in ('release', 'unfreeze', 'allow_remote'):
         shared.fault(kind)
     shared.fault('unlock_delay', seconds=0.0)
     shared.fault('speed_slider', fraction=1.0)
     dashboard(shared.host, 'stop', 'brake release')
-    shared.statistics()
+    go_home(shared)
     return shared
+
+
+def go_home(emulator: Emulator) -> None:
+    """Send the arm home by one line of URScript, as many tools do."""
+    home = np.array(Contract.load().home)
+    with socket.create_connection((emulator.host, 30002), 5.0) as link:
+        link.sendall(f'movej({home.tolist()}, a=10.0, v=3.0)\n'.encode())
+        end = time.monotonic() + 10.0
+        while time.monotonic() < end:
+            found = emulator.statistics()
+            there = np.abs(np.array(found['joints']) - home).max() < 1e-6
+            if there and found['program'] == 'stopped' and found['uploads']:
+                return
+            time.sleep(0.02)
+    pytest.fail(f'the arm did not come home: {found}')
 
 
 @pytest.fixture
@@ -135,6 +155,7 @@ def begin_client(name: str, host: str, **values: Any) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=os.environ | {'PYTHONPATH': str(REPOSITORY)},
     )
 
 

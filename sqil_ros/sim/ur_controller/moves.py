@@ -26,6 +26,7 @@ from sqil_ros.sim.ur_controller.profile import Trapezoid
 from sqil_ros.types import Array, Pose
 
 _CONTACT_N = 10.0
+_LOOKOUTS = 21
 
 
 class Move(Motion):
@@ -97,6 +98,10 @@ class MoveTool(Move):
 
     def _plan(self, arm: Arm) -> float:
         self._start = arm.pose()
+        q = arm.q
+        for share in np.linspace(0.0, 1.0, _LOOKOUTS)[1:]:
+            # The whole way is looked at first: a move that cannot arrive does not begin.
+            q = solve(arm, interpolate(self._start, self._target, float(share)), q)
         return max(
             float(np.linalg.norm(self._target.position - self._start.position)),
             METRES_PER_RAD * rotation_angle(self._start.quaternion, self._target.quaternion),

@@ -136,7 +136,9 @@ class RobotNode(Node):
             if isinstance(reply, Reply) and reply.request in self._waiting:
                 self._waiting.pop(reply.request).set_result((reply.ok, reply.message))
         state = self._supervisor.state
-        if state is not None and state.stamp_s != self._published_s:
+        if state is None:
+            self._commander.on_state(None)
+        elif state.stamp_s != self._published_s:
             self._published_s = state.stamp_s
             self._commander.on_state(state)
             self._publish(state)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
 
@@ -52,8 +53,10 @@ class Channel:
                 data = self._socket.recv(_LARGEST)
             except BlockingIOError:
                 break
-            except ConnectionError:
-                data = b''
+            except ConnectionResetError:
+                # The other side died with mail unread. What it said before is still to come:
+                # the error is reported once, and the next read goes on.
+                continue
             if not data:
                 self.closed = True
             else:
@@ -66,14 +69,14 @@ class Channel:
         self._socket.close()
 
     def _push(self, data: bytes) -> bool:
-        if self.closed:
-            return True
-        try:
-            self._socket.send(data)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self.closed = True
+        """Whether ``data`` is done with: sent, or not to be read by anybody any more."""
+        # ``receive`` notices the end of the other side, after its last words.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            try:
+                if not self.closed:
+                    self._socket.send(data)
+            except BlockingIOError:
+                return False
         return True
 
 

@@ -69,8 +69,14 @@ class Commander:
         """Newest accepted target as seven numbers."""
         return None if self.target is None else pose_to_vector(self.target)
 
-    def on_state(self, state: RobotState) -> None:
-        """Take a sample; a new epoch or a robot at rest voids the target."""
+    def on_state(self, state: RobotState | None) -> None:
+        """Take a sample, or None where there is no robot any more.
+
+        A new epoch or a robot at rest voids the target.
+        """
+        if state is None:
+            self._state = self._epoch = None
+            return
         following = state.mode in _FOLLOWING
         if state.epoch != self._epoch or not following:
             self.target = pose_from_vector7(state.target)

@@ -33,6 +33,7 @@ from sqil_ros.robot.protocol import (
 )
 from sqil_ros.robot.robotiq import Gripper, NoGripper
 from sqil_ros.robot.settings import WorkerSettings
+from sqil_ros.robot.upstream import Upstream
 from sqil_ros.safety import (
     Check,
     CycleMemory,
@@ -42,8 +43,9 @@ from sqil_ros.safety import (
     check_cycle,
     workspace_complaint,
 )
-from sqil_ros.safety.cycle import PROGRAM_PLAYING, controller_stop
+from sqil_ros.safety.controller import PROGRAM_PLAYING, controller_stop
 from sqil_ros.trajectory import Setpoint, Trajectory, Waypoint
+from sqil_ros.types import Pose
 
 LINK_FAULTS = frozenset({Fault.LINK_LOST, Fault.CONTROLLER_FROZEN})
 """After these ur_rtde cannot be used any more; the watchdog ends the program."""
@@ -78,9 +80,7 @@ class Motion:
         self._counts = [0] * (max(Check) + 1)
         self._memory = CycleMemory()
         self._trajectory: Trajectory | None = None
-        self._command_s: float | None = None
-        self._heartbeat = Heartbeat(False, True)
-        self._heartbeat_s = self._enabled_s = now_s
+        self._upstream = Upstream(now_s)
         self._kicked_s = -np.inf
         self._held: Check | None = None
         self._homing: Homing | None = None
@@ -92,9 +92,7 @@ class Motion:
     def handle(self, message: Message, now_s: float) -> None:
         """Take one message of the node."""
         if isinstance(message, Heartbeat):
-            self._heartbeat, self._heartbeat_s = message, now_s
-            if message.enabled:
-                self._enabled_s = now_s
+            self._upstream.hear(message, now_s)
         elif isinstance(message, Target):
             self._take(message, now_s)
         elif isinstance(message, Arm):
@@ -157,7 +155,7 @@ class Motion:
         """Do what a service asks for and reply, now or when ``act`` has come to its end."""
         try:
             if self.mode is Mode.FAULT:
-                raise RobotFault('A fault is latched; call reset_fault first.')
+                raise RobotFault('A fault is latched; call reset_fault, then try again.')
             act()
         except SqilError as error:
             self._send(Reply(number, False, str(error)))
@@ -173,7 +171,7 @@ class Motion:
         if not dry_run:
             self._prepare(now_s)
         self._seed()
-        self._command_s = None
+        self._upstream.command_s = None
         self._memory = CycleMemory()
         self._held = None
         self.mode = Mode.DRY_RUN if dry_run else Mode.ARMED
@@ -205,7 +203,7 @@ class Motion:
     def _take(self, target: Target, now_s: float) -> None:
         if self.mode not in _FOLLOWING:
             return
-        self._command_s = now_s
+        self._upstream.command_s = now_s
         if target.epoch == self._epoch and self._trajectory is not None:
             self._trajectory.push(
                 Waypoint(target.start_s, pose_from_vector7(target.pose), target.gripper)
@@ -218,7 +216,7 @@ class Motion:
             return
         setpoint = None if self._trajectory is None else self._trajectory.step(now_s)
         result = check_cycle(
-            self._seen(now_s, playing=dry_run, at=setpoint if dry_run else None),
+            self._seen(now_s, dry_run, setpoint.pose if dry_run and setpoint else None),
             setpoint,
             self._memory,
             self._limits,
@@ -231,9 +229,12 @@ class Motion:
             assert result.fault is not None
             self.latch(result.fault, result.message)
             return
-        if result.verdict is Verdict.HOLD and result.check is not self._held:
-            self._begin_hold(result.check, dry_run)
+        new = result.check is not self._held
         self._held = result.check
+        if result.verdict is Verdict.BRAKE and not dry_run:
+            self._brake()
+        elif result.verdict >= Verdict.HOLD and new and self._trajectory is not None:
+            self._trajectory.hold()
         if result.verdict is Verdict.PASS and self._trajectory is None:
             self._seed()
         elif setpoint is not None and self._trajectory is not None:
@@ -241,13 +242,9 @@ class Motion:
         if not dry_run:
             self.mode = Mode.ARMED if result.verdict is Verdict.PASS else Mode.HOLD
 
-    def _begin_hold(self, check: Check | None, dry_run: bool) -> None:
-        """Come to rest: softly where an action is late, at once where somebody is lost."""
-        if self._trajectory is None:
-            return
-        if dry_run or check is Check.COMMAND_AGE:
-            self._trajectory.hold()
-        else:
+    def _brake(self) -> None:
+        """Rest at once; the trajectory begins anew when all is well again."""
+        if self._trajectory is not None:
             self._trajectory = None
             self._arm.brake()
 
@@ -278,7 +275,7 @@ class Motion:
         if result.verdict is Verdict.STOP:
             assert result.fault is not None
             self.latch(result.fault, result.message)
-        elif result.verdict is Verdict.HOLD:
+        elif result.verdict is Verdict.BRAKE:
             self._arm.stop_moving()
             self._finish_home(False, f'Homing was broken off: {result.message}')
         elif self._homing.arrived(self._sample):
@@ -303,30 +300,10 @@ class Motion:
         elif self._arm.program_loaded and self._sample.runtime_state != PROGRAM_PLAYING:
             self._arm.end_program()
 
-    def _seen(self, now_s: float, playing: bool = False, at: Setpoint | None = None) -> CycleState:
-        """The newest sample as the checks want it.
-
-        Args:
-            now_s: this cycle's time.
-            playing: pretend that our program runs, where it need not.
-            at: pretend that the arm is there (a dry run's setpoint).
-        """
-        sample = self._sample
-        commanded = self.mode in _FOLLOWING and self._command_s is not None
-        return CycleState(
-            robot_mode=sample.robot_mode,
-            safety_mode=sample.safety_mode,
-            runtime_state=PROGRAM_PLAYING if playing else sample.runtime_state,
-            controller_age_s=sample.age_s,
-            connected=sample.connected,
-            measured=sample.tcp if at is None else at.pose,
-            joints=sample.joints,
-            wrench=sample.wrench - self._bias,
-            command_age_s=now_s - (self._command_s or 0.0) if commanded else None,
-            commander_alive=self._heartbeat.commander_alive,
-            node_age_s=now_s - self._heartbeat_s,
-            deadman_age_s=now_s - self._enabled_s,
-        )
+    def _seen(self, now_s: float, playing: bool = False, at: Pose | None = None) -> CycleState:
+        """The newest sample as the checks want it; see :meth:`Upstream.cycle_state`."""
+        following = self.mode in _FOLLOWING
+        return self._upstream.cycle_state(self._sample, self._bias, now_s, following, playing, at)
 
     def _state(self, now_s: float) -> RobotState:
         sample = self._sample

@@ -14,6 +14,7 @@ _CLOSED = 255
 _ACTIVE = 3
 _POLL_S = 0.03
 _ACTIVATION_S = 10.0
+_GRACE_S = 0.5
 
 
 def position_from_opening(opening: float) -> int:
@@ -36,11 +37,20 @@ class RobotiqClient:
             RobotUnreachable: nothing answers in time.
         """
         self._where = f'gripper at {host} port {port}'
+        self._address, self._deadline_s = (host, port), deadline_s
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect, again if need be.
+
+        Raises:
+            RobotUnreachable: nothing answers in time.
+        """
         try:
-            self._socket = socket.create_connection((host, port), timeout=deadline_s)
+            self._socket = socket.create_connection(self._address, self._deadline_s)
         except OSError as error:
             raise RobotUnreachable(
-                f'No {self._where} within {deadline_s:g} s: {error}; install the Robotiq URCap '
+                f'No {self._where} within {self._deadline_s:g} s: {error}; install its URCap '
                 "or set the parameter gripper to 'none'."
             ) from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -135,9 +145,22 @@ class Gripper:
             except RobotFault:
                 # Reads '?' while the emergency stop cuts the tool's power; it comes back.
                 sent = None
-            except RobotUnreachable as error:
-                self.fault = str(error)
-                return
+            except RobotUnreachable:
+                sent = None
+                if not self._reconnected():
+                    return
+
+    def _reconnected(self) -> bool:
+        """Try once more after a while: a lost link is the robot's fault, not the gripper's."""
+        self._client.close()
+        if self._ended.wait(_GRACE_S):
+            return False
+        try:
+            self._client.connect()
+        except RobotUnreachable as error:
+            self.fault = str(error)
+            return False
+        return True
 
     def _ensure_active(self) -> None:
         if self._client.get('STA') == _ACTIVE:

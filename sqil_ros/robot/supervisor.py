@@ -50,7 +50,7 @@ class Supervisor:
                 released. Never set on the node's own initiative.
         """
         self.close()
-        self.fault, self.message, self.state = None, '', None
+        self.fault, self.message = None, ''
         self._channel, theirs = channel_pair()
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH', '')]))
@@ -163,3 +163,5 @@ class Supervisor:
             self._channel.close()
         self._channel = None
         self._process = None
+        # What a dead worker has seen must not be acted upon.
+        self.state = None

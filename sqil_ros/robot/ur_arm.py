@@ -22,7 +22,7 @@ from sqil_ros.robot.dashboard import Dashboard
 from sqil_ros.robot.driver import Sample
 from sqil_ros.robot.probe import ControllerInfo, probe
 from sqil_ros.robot.settings import WorkerSettings
-from sqil_ros.safety.cycle import PROGRAM_PLAYING, PROGRAM_STOPPED, SAFETY_PROTECTIVE
+from sqil_ros.safety.controller import PROGRAM_PLAYING, PROGRAM_STOPPED, SAFETY_PROTECTIVE
 from sqil_ros.types import Array, Pose
 
 CONSTRUCTION_S = 8.0

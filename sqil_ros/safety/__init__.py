@@ -6,7 +6,8 @@
 
 from sqil_ros.safety.action import FilterResult, filter_action
 from sqil_ros.safety.checks import Check, Fault, Verdict
-from sqil_ros.safety.cycle import CycleMemory, CycleResult, CycleState, check_cycle
+from sqil_ros.safety.controller import CycleState
+from sqil_ros.safety.cycle import CycleMemory, CycleResult, check_cycle
 from sqil_ros.safety.limits import Box, SafetyLimits
 from sqil_ros.safety.memory import FilterMemory
 from sqil_ros.safety.wire import SafetyContext

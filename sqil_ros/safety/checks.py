@@ -54,8 +54,10 @@ class Verdict(IntEnum):
     DROP = 2
     """The action is ignored and counted; the arm goes on to the target it already has."""
     HOLD = 3
-    """The arm brakes and rests until fresh commands arrive."""
-    STOP = 4
+    """The arm comes to rest softly, until fresh commands arrive."""
+    BRAKE = 4
+    """The arm brakes at once and rests until fresh commands arrive."""
+    STOP = 5
     """The arm brakes and nothing moves before an explicit reset."""
 
 

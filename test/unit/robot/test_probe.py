@@ -179,11 +179,23 @@ def test_the_gripper_activates_and_follows(servers: Servers) -> None:
         device.close()
 
 
-def test_a_lost_gripper_is_a_fault(servers: Servers) -> None:
-    servers.listen(PORT, lambda connection: connection.sendall(b'POS 0\n'))
+def test_a_gripper_that_hangs_up_is_called_again_and_one_that_is_gone_is_a_fault(
+    servers: Servers,
+) -> None:
+    calls = []
+
+    def one_answer(connection: socket.socket) -> None:
+        calls.append(connection)
+        connection.recv(1024)
+        connection.sendall(b'POS 0\n')
+        if len(calls) == 2:
+            servers.close()
+
+    servers.listen(PORT, one_answer)
     device = Gripper(RobotiqClient(HOST, deadline_s=0.2), force=0.4)
     end = time.monotonic() + 10.0
     while not device.fault and time.monotonic() < end:
         time.sleep(0.01)
-    assert 'fell silent' in device.fault
+    assert len(calls) == 2
+    assert 'install its URCap' in device.fault
     device.close()

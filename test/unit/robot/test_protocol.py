@@ -112,6 +112,18 @@ def test_a_channel_keeps_order_and_notices_the_end() -> None:
     other.close()
 
 
+def test_last_words_arrive_even_from_one_who_died_with_mail_unread() -> None:
+    ours, theirs = channel_pair()
+    other = Channel(theirs)
+    ours.send(Quit())
+    other.send(Latch('link_lost', 'gone'))
+    other.close()
+    ours.send(Quit())
+    assert ours.receive() == [Latch('link_lost', 'gone')]
+    assert ours.closed
+    ours.close()
+
+
 def test_an_offer_to_a_slow_reader_is_lost_but_a_message_is_not() -> None:
     ours, theirs = channel_pair()
     other = Channel(theirs)

@@ -79,21 +79,25 @@ def test_stops(
 
 
 @pytest.mark.parametrize(
-    ('change', 'check'),
+    ('change', 'check', 'verdict'),
     [
-        ({'node_age_s': 0.21}, Check.PROCESS),
-        ({'commander_alive': False}, Check.PROCESS),
-        ({'command_age_s': 0.31}, Check.COMMAND_AGE),
-        ({'deadman_age_s': 0.26}, Check.DEADMAN),
-        ({'wrench': np.array([0, 0, 41.0, 0, 0, 0])}, Check.CONTACT),
-        ({'wrench': np.array([0, 0, 0, 0, 0, 9.0])}, Check.CONTACT),
+        ({'node_age_s': 0.21}, Check.PROCESS, Verdict.HOLD),
+        ({'command_age_s': 0.31}, Check.COMMAND_AGE, Verdict.HOLD),
+        ({'commander_alive': False}, Check.PROCESS, Verdict.BRAKE),
+        ({'deadman_age_s': 0.26}, Check.DEADMAN, Verdict.BRAKE),
+        ({'wrench': np.array([0, 0, 41.0, 0, 0, 0])}, Check.CONTACT, Verdict.BRAKE),
+        ({'wrench': np.array([0, 0, 0, 0, 0, 9.0])}, Check.CONTACT, Verdict.BRAKE),
     ],
 )
-def test_holds(
-    healthy: CycleState, limits: SafetyLimits, change: dict[str, object], check: Check
+def test_who_is_late_is_waited_for_and_who_is_gone_is_not(
+    healthy: CycleState,
+    limits: SafetyLimits,
+    change: dict[str, object],
+    check: Check,
+    verdict: Verdict,
 ) -> None:
     result = judge(dataclasses.replace(healthy, **change), limits, at(healthy.measured))
-    assert result.verdict is Verdict.HOLD
+    assert result.verdict is verdict
     assert result.check is check
 
 

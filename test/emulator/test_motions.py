@@ -37,6 +37,12 @@ def test_moves_arrive_where_and_when_they_should(robot, client):
     assert robot.statistics()['program_error'] == ''
 
 
+def test_upper_range_registers(robot, client):
+    found = client('motions.upper_registers', robot.host)
+    assert found['moved'] is True
+    assert found['error'] < 1e-4
+
+
 def test_an_asynchronous_move_can_be_stopped_on_the_way(robot, client):
     found = client('motions.stop_on_the_way', robot.host)
     assert found['moving'] and found['back']

@@ -84,6 +84,19 @@ def moves(host: str) -> dict[str, Any]:
     return result
 
 
+def upper_registers(host: str) -> dict[str, Any]:
+    flags = (
+        RTDEControlInterface.FLAG_UPLOAD_SCRIPT
+        | RTDEControlInterface.FLAG_UPPER_RANGE_REGISTERS
+        | RTDEControlInterface.FLAG_NO_EXT_FT
+    )
+    receive = RTDEReceiveInterface(host, 125.0, [], False, True)
+    control = RTDEControlInterface(host, 125.0, flags)
+    q = receive.getActualQ()
+    target = [q[0] + 0.1, *q[1:]]
+    return {'moved': control.moveJ(target), 'error': distance(receive.getActualQ(), target)}
+
+
 def stop_on_the_way(host: str) -> dict[str, Any]:
     receive, control = RTDEReceiveInterface(host), RTDEControlInterface(host)
     pose = receive.getActualTCPPose()

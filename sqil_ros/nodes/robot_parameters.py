@@ -20,6 +20,8 @@ from sqil_ros.safety.limits import MOTION_CEILINGS, RANGES
 from sqil_ros.sim.workspace import WORKSPACE
 from sqil_ros.trajectory import MotionLimits
 
+_SIMULATED_AGE_S = 0.3
+
 
 @dataclass(frozen=True)
 class RobotParams:
@@ -132,7 +134,10 @@ class _Reader:
 
 
 def _limits(read: _Reader, contract: Contract, use_sim: bool) -> SafetyLimits:
-    defaults = SafetyLimits()
+    # The emulator shares its processor with cameras and policy; a real controller does not.
+    defaults = SafetyLimits(
+        controller_age_s=_SIMULATED_AGE_S if use_sim else SafetyLimits.controller_age_s
+    )
     figures = {
         name: read(f'limits.{name}', getattr(defaults, name), meaning, (low, high))
         for name, (low, high, meaning) in RANGES.items()

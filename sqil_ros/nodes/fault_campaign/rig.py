@@ -55,7 +55,9 @@ class Rig:
         self.status = SafetyStatus()
 
     def __enter__(self) -> Rig:
-        self._start('emulator', 'sqil_ros.sim.ur_controller', '--host', self.host)
+        self._start(
+            'emulator', 'sqil_ros.sim.ur_controller', '--host', self.host, '--watch-parent'
+        )
         self._wait('the emulator', self._answers)
         self.watch = ArmWatch(self.host)
         rclpy.init(context=self._context, domain_id=self._domain)

@@ -36,7 +36,7 @@ from sqil_ros.sim.tasks import TASKS, Task, task_by_name
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_ros.sim.variation import VARIATIONS
 from sqil_ros.types import Array, Observation
-from sqil_training.proportions import wilson_interval
+from sqil_ros.proportions import wilson_interval
 from sqil_training.rollout import Actor, Outcome, roll_out
 
 DEFAULT_CHECKPOINT = share_directory() / 'models' / 'toy_sink_openvla'

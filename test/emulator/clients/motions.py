@@ -121,24 +121,24 @@ def stop_on_the_way(host: str) -> dict[str, Any]:
 def servo(host: str, joints: bool) -> dict[str, Any]:
     receive, control = RTDEReceiveInterface(host), RTDEControlInterface(host)
     pose, q = receive.getActualTCPPose(), receive.getActualQ()
-    sent, lag, accepted = 0.0, 0.0, True
+    lags, accepted = [], True
     for i in range(125):
         begin = control.initPeriod()
         sent = 0.03 * math.sin(2.0 * math.pi * i / 125.0)
         if joints:
             target = [q[0] + sent, *q[1:]]
             accepted &= control.servoJ(target, 0.0, 0.0, PERIOD, 0.1, 300)
-            lag = max(lag, abs(receive.getActualQ()[0] - target[0]))
+            lags.append(abs(receive.getActualQ()[0] - target[0]))
         else:
             target = [pose[0] + sent, *pose[1:]]
             accepted &= control.servoL(target, 0.0, 0.0, PERIOD, 0.1, 300)
-            lag = max(lag, abs(receive.getActualTCPPose()[0] - target[0]))
+            lags.append(abs(receive.getActualTCPPose()[0] - target[0]))
         control.waitPeriod(begin)
     stopped = control.servoStop()
     at_rest = wait_until(lambda: max(map(abs, receive.getActualQd())) < 1e-3, 1.0)
     return {
         'accepted': accepted,
-        'lag': lag,
+        'median_lag': float(np.median(lags)),
         'stopped': stopped,
         'at_rest': at_rest,
         'move_after': control.moveJ(q, 1.0, 2.0),

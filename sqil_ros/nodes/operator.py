@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 from sqil_ros.errors import ProfileError, RobotFault, SqilError
 from sqil_ros.msg import EpisodeEvent, PolicyStatus, SafetyStatus
 from sqil_ros.nodes.policy_parameters import PROFILE
-from sqil_ros.nodes.qos import COMMAND, LATCHED
+from sqil_ros.nodes.qos import EVENTS, LATCHED
 
 _SERVICE_TIMEOUT_S = 30.0
 _POLL_S = 0.05
@@ -50,7 +50,7 @@ class Operator:
         self.safety: SafetyStatus | None = None
         node = self.node
         self._instruction = node.create_publisher(String, 'instruction', LATCHED)
-        self._events = node.create_publisher(EpisodeEvent, 'episode/event', COMMAND)
+        self._events = node.create_publisher(EpisodeEvent, 'episode/event', EVENTS)
         node.create_subscription(PolicyStatus, 'vla_policy/status', self._on_policy, LATCHED)
         node.create_subscription(SafetyStatus, 'robot/safety', self._on_safety, LATCHED)
         self._orders = {

@@ -133,7 +133,8 @@ def protective_stop(host: str) -> dict[str, Any]:
     stream(control, target, 0.15)
     channel.request('fault', kind='protective_stop')
     result: dict[str, Any] = {'calls_until_refused': stream(control, target, 1.0)}
-    result['stopped'] = receive.isProtectiveStopped()
+    # The receive client may lag behind the control client by a state.
+    result['stopped'] = wait_until(receive.isProtectiveStopped, 1.0)
     result['safety_mode'] = receive.getSafetyMode()
     result['paused'] = wait_until(lambda: receive.getRuntimeState() == 4, 1.0)
     result['at_rest'] = at_rest(receive)
@@ -186,7 +187,7 @@ def emergency_stop(host: str) -> dict[str, Any]:
     start = time.monotonic()
     result: dict[str, Any] = {'rest': at_rest(receive)}
     result['seconds'] = time.monotonic() - start
-    result['stopped'] = receive.isEmergencyStopped()
+    result['stopped'] = wait_until(receive.isEmergencyStopped, 1.0)
     result['modes'] = [receive.getRobotMode(), receive.getSafetyMode()]
     result['blocking_move'] = control.moveJ(q)
     try:

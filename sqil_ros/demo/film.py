@@ -12,7 +12,7 @@ from sqil_ros.types import Image
 
 FRAMES = 8
 _QUALITY = 82
-_GAP = 2  # pixels between two pictures
+_GAP, _GREY = 2, 128  # pixels between two pictures, at home on light and dark pages
 
 
 def strip(frames: Sequence[Image], count: int = FRAMES) -> bytes:
@@ -27,7 +27,7 @@ def strip(frames: Sequence[Image], count: int = FRAMES) -> bytes:
     """
     chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
     height = chosen[0].shape[0]
-    gap = np.full((height, _GAP, 3), 255, np.uint8)
+    gap = np.full((height, _GAP, 3), _GREY, np.uint8)
     pieces = [piece for frame in chosen for piece in (frame, gap)][:-1]
     return jpeg(np.concatenate(pieces, axis=1))
 

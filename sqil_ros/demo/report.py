@@ -14,7 +14,8 @@ from sqil_ros.report.style import STYLE
 from sqil_ros.sim.tasks import task_by_name
 
 _STYLE = """
-.share { width: 30%; min-width: 150px; }
+.share { width: 24%; min-width: 140px; }
+td { white-space: nowrap; }
 .note { color: var(--soft); font-size: 14px; margin-top: 8px; }
 .episode { margin: 0 0 14px; padding: 14px 16px 16px; }
 .episode figcaption {

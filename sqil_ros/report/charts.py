@@ -56,20 +56,27 @@ def histogram(values: Sequence[float], marks: Mapping[str, float], unit: str) ->
             f'{end * i / 5:g}{" " + escape(unit) if i == 5 else ""}</text>'
         )
     for row, (name, value) in enumerate(marks.items()):
-        parts.append(_mark(name, value, _WIDTH * min(1.0, value / end), 11.0 + 13.0 * row, floor))
+        parts.append(
+            _mark(
+                f'{name} {value:.0f} {unit}',
+                _WIDTH * min(1.0, value / end),
+                11.0 + 13.0 * row,
+                floor,
+            )
+        )
     return (
         f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
         f'aria-label="Distribution of {len(values)} values">{"".join(parts)}</svg>'
     )
 
 
-def _mark(name: str, value: float, x: float, y: float, floor: float) -> str:
+def _mark(text: str, x: float, y: float, floor: float) -> str:
     anchor, shift = ('start', 5) if x < 0.85 * _WIDTH else ('end', -5)
     return (
         f'<line x1="{x:.1f}" y1="{y - 9:.0f}" x2="{x:.1f}" y2="{floor}" stroke="var(--ink)" '
         'stroke-dasharray="2 3"/>'
         f'<text x="{x + shift:.1f}" y="{y:.0f}" text-anchor="{anchor}" '
-        f'style="fill: var(--ink)">{escape(name)} {value:.0f}</text>'
+        f'style="fill: var(--ink)">{escape(text)}</text>'
     )
 
 

@@ -86,7 +86,12 @@ class EpisodeRecorder:
     @property
     def over(self) -> bool:
         """Whether the episode is won or out of steps."""
-        return self.success or len(self._rows['state']) >= MAX_STEPS
+        return self.success or self.steps >= MAX_STEPS
+
+    @property
+    def steps(self) -> int:
+        """Actions carried out so far."""
+        return len(self._rows['executed'])
 
     def label(self) -> tuple[Observation, Action]:
         """Look, record what is seen, and return it with the expert's answer."""

@@ -32,6 +32,7 @@ from sqil_ros.nodes.qos import COMMAND
 from sqil_ros.nodes.robot_reporter import RobotReporter
 from sqil_ros.nodes.run import run
 from sqil_ros.robot.commander import Commander
+from sqil_ros.robot.priority import go_first
 from sqil_ros.robot.protocol import (
     Arm,
     Disarm,
@@ -45,6 +46,7 @@ from sqil_ros.robot.protocol import (
 )
 from sqil_ros.robot.supervisor import Supervisor
 
+_NICENESS = -5
 _PENDING = 'The robot worker is still starting; wait for robot/safety.'
 
 
@@ -65,9 +67,10 @@ class RobotNode(Node):
         self._resetting: Future | None = None
         self._published_s = 0.0
         self._commanders = 0
-        self._pressed = not self._params.deadman_topic
+        self._pressed = False
         self._create_topics()
         self._create_services()
+        go_first(_NICENESS)
         self._supervisor.start()
         self.create_timer(1.0 / self._params.state_hz, self._tick)
         self.create_timer(1.0, self._report)
@@ -130,8 +133,7 @@ class RobotNode(Node):
         """Exchange news with the worker and publish what is new."""
         alive = self._commanders > 0 or not self._params.action_lease_s
         self._supervisor.send(Heartbeat(alive, self._pressed))
-        if self._params.deadman_topic:
-            self._pressed = False  # until the next message says so again
+        self._pressed = False  # until the next message says so again
         for reply in self._supervisor.poll():
             if isinstance(reply, Reply) and reply.request in self._waiting:
                 self._waiting.pop(reply.request).set_result((reply.ok, reply.message))

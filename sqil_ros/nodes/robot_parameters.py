@@ -66,6 +66,9 @@ def declare(node: Node) -> RobotParams:
     use_sim = read('use_sim', False, 'The robot is simulated: its workspace is known.')
     rate_hz = read('rate_hz', 125.0, 'Cycles a second of the worker.', (50.0, 500.0))
     state_hz = read('state_hz', 62.5, 'Rate of the published robot state.', (10.0, 125.0))
+    deadman_topic = read(
+        'deadman_topic', '', 'std_msgs/Bool of an enabling switch, true at 10 Hz or more.'
+    )
     worker = WorkerSettings(
         host=read('robot_ip', '127.0.0.2', 'Address of the UR controller.'),
         limits=_limits(read, contract, use_sim),
@@ -85,6 +88,7 @@ def declare(node: Node) -> RobotParams:
         ),
         gripper=read('gripper', 'robotiq', "'robotiq' (socket of its URCap) or 'none'."),
         gripper_force=read('gripper_force', 0.2, 'Share of its largest force.', (0.0, 0.4)),
+        deadman=bool(deadman_topic),
         probe_s=read('probe_s', 2.0, 'Patience [s] with an address.', (0.1, 30.0)),
     )
     return RobotParams(
@@ -98,9 +102,7 @@ def declare(node: Node) -> RobotParams:
             'Liveliness [s] asked of the publisher of actions; 0 for publishers without one.',
             (0.0, 2.0),
         ),
-        deadman_topic=read(
-            'deadman_topic', '', 'std_msgs/Bool of an enabling switch, true at 10 Hz or more.'
-        ),
+        deadman_topic=deadman_topic,
         state_hz=rate_hz / worker.state_every,
     )
 
@@ -135,9 +137,11 @@ class _Reader:
 
 def _limits(read: _Reader, contract: Contract, use_sim: bool) -> SafetyLimits:
     # The emulator shares its processor with cameras and policy; a real controller does not.
-    defaults = SafetyLimits(
-        controller_age_s=_SIMULATED_AGE_S if use_sim else SafetyLimits.controller_age_s
-    )
+    defaults = SafetyLimits()
+    if use_sim:
+        defaults = SafetyLimits(
+            controller_age_s=_SIMULATED_AGE_S, joint_state_age_s=_SIMULATED_AGE_S
+        )
     figures = {
         name: read(f'limits.{name}', getattr(defaults, name), meaning, (low, high))
         for name, (low, high, meaning) in RANGES.items()

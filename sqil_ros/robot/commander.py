@@ -100,6 +100,7 @@ class Commander:
             What the worker is to be told, or None where the action was dropped or nobody follows.
         """
         state = self._state
+        self.last = None
         if state is None or self.target is None or state.mode not in _FOLLOWING:
             return None
         result = filter_action(

@@ -80,7 +80,7 @@ class Motion:
         self._counts = [0] * (max(Check) + 1)
         self._memory = CycleMemory()
         self._trajectory: Trajectory | None = None
-        self._upstream = Upstream(now_s)
+        self._upstream = Upstream(settings.deadman, now_s)
         self._kicked_s = -np.inf
         self._held: Check | None = None
         self._homing: Homing | None = None

@@ -46,7 +46,7 @@ class Configure:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The node lives; so does the policy, and the enabling switch is pressed (or not in use)."""
+    """The node lives, perhaps the policy does, and the enabling switch was seen pressed."""
 
     commander_alive: bool
     enabled: bool

@@ -40,6 +40,7 @@ class WorkerSettings:
         gripper: one of ``GRIPPERS``.
         gripper_force: 0 .. 1.
         probe_s: patience with a host before it counts as unreachable.
+        deadman: whether an enabling switch has to be held.
         recover: started by an explicit reset: end an old program and release protective stops.
     """
 
@@ -60,6 +61,7 @@ class WorkerSettings:
     gripper: str = 'robotiq'
     gripper_force: float = 0.2
     probe_s: float = 2.0
+    deadman: bool = False
     recover: bool = False
 
     def __post_init__(self) -> None:

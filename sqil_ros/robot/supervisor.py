@@ -24,7 +24,8 @@ from sqil_ros.robot.protocol import (
 from sqil_ros.robot.settings import WorkerSettings
 from sqil_ros.safety import Fault
 
-_SILENCE_S = 1.0
+# Longer than any wait inside ur_rtde short of a hang; the watchdog stops the arm much earlier.
+_SILENCE_S = 3.0
 _IMPORT_S = 20.0
 _QUIT_S = 3.0
 

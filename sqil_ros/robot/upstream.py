@@ -17,8 +17,9 @@ class Upstream:
         command_s: when the last accepted action came; None before the first one.
     """
 
-    def __init__(self, now_s: float) -> None:
-        """Everybody counts as heard at ``now_s``."""
+    def __init__(self, deadman: bool, now_s: float) -> None:
+        """Everybody counts as heard at ``now_s``; ``deadman`` says whether a switch is in use."""
+        self._deadman = deadman
         self.command_s: float | None = None
         self._commander_alive = False
         self._heartbeat_s = self._enabled_s = now_s
@@ -62,5 +63,5 @@ class Upstream:
             command_age_s=now_s - (self.command_s or 0.0) if awaited else None,
             commander_alive=self._commander_alive,
             node_age_s=now_s - self._heartbeat_s,
-            deadman_age_s=now_s - self._enabled_s,
+            deadman_age_s=now_s - self._enabled_s if self._deadman else None,
         )

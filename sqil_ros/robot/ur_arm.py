@@ -141,11 +141,13 @@ class UrArm:
         if not (
             control.setTcp(list(settings.tcp_offset))
             and control.setPayload(settings.payload_kg, list(settings.payload_cog))
-            and control.setWatchdog(settings.watchdog_hz)
         ):
-            raise RobotFault('The controller refused TCP, payload or watchdog; see its log.')
+            raise RobotFault('The controller refused TCP or payload; see its log.')
         self._check_tcp()
         self._tcp_set = True
+        # Last, because from now on every pause is one too long.
+        if not control.setWatchdog(settings.watchdog_hz):
+            raise RobotFault('The controller refused the watchdog; see its log.')
 
     def servo(self, pose: Pose) -> bool:
         """Stream one setpoint in ``base_link``."""

@@ -8,7 +8,6 @@ when this process dies.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from sqil_ros.errors import RobotUnreachable, SqilError
 from sqil_ros.robot.channel import Channel
 from sqil_ros.robot.motion import Motion
+from sqil_ros.robot.priority import go_first
 from sqil_ros.robot.protocol import Busy, Configure, Faulted, Quit
 from sqil_ros.robot.robotiq import Gripper, NoGripper, RobotiqClient
 from sqil_ros.robot.settings import WorkerSettings
@@ -44,10 +44,7 @@ class Worker:
 
     def run(self) -> int:
         """Connect, work, stop; returns the exit status."""
-        # A late cycle is a jerk and a very late one trips the watchdog; where the system allows
-        # it, this process goes first. It sleeps most of the time.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+        go_first(_NICENESS)
         settings = self._configuration()
         if settings is None:
             return 0

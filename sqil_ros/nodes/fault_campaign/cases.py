@@ -136,7 +136,14 @@ CASES = (
     Case('protective_stop', ('protective_stop',), _inject('protective_stop'), _play_wrongly),
     Case('emergency_stop', ('emergency_stop',), _inject('emergency_stop'), _power_on),
     Case('link_drop', ('link_lost', 'worker_lost'), _inject('drop', seconds=1.0), _wait_for_link),
-    Case('frozen_controller', ('controller_frozen',), _inject('freeze'), _inject('unfreeze')),
+    Case(
+        'frozen_controller',
+        ('controller_frozen',),
+        _inject('freeze'),
+        _inject('unfreeze'),
+        # The limit of a real robot; the node is more patient with a simulated one.
+        parameters={'limits.controller_age_s': 0.1},
+    ),
     Case('killed_policy', ('policy_lost',), _kill('policy'), lambda rig: rig.start_policy(), 0.3),
     Case('killed_node', ('node_lost',), _kill('node'), lambda rig: rig.start_node(), 0.3),
     Case('killed_worker', ('worker_lost',), _kill('worker'), _nothing, 0.3),

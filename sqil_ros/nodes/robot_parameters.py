@@ -17,7 +17,7 @@ from sqil_ros.errors import ContractMismatch, ParameterError
 from sqil_ros.robot.settings import WorkerSettings
 from sqil_ros.safety import Box, SafetyLimits
 from sqil_ros.safety.limits import MOTION_CEILINGS, RANGES
-from sqil_ros.sim.workspace import WORKSPACE
+from sqil_ros.sim.workspace import TABLE_Z, WORKSPACE
 from sqil_ros.trajectory import MotionLimits
 
 _SIMULATED_AGE_S = 0.3
@@ -163,12 +163,15 @@ def _limits(read: _Reader, contract: Contract, use_sim: bool) -> SafetyLimits:
     table_z = read.vector('table_z', (), 'Height [m] of the table; empty for none.', 1)
     if bool(low) != bool(high):
         raise ParameterError('workspace.low and workspace.high belong together; set both.')
-    workspace = _box((*low, *high)) if low else WORKSPACE if use_sim else None
+    workspace = _box((*low, *high)) if low else None
+    table = table_z[0] if table_z else None
+    if use_sim and workspace is None:
+        workspace, table = WORKSPACE, TABLE_Z
     return SafetyLimits.for_contract(
         contract,
         workspace=workspace,
         keep_out=tuple(_box(boxes[k : k + 6]) for k in range(0, len(boxes), 6)),
-        table_z=table_z[0] if table_z else None,
+        table_z=table,
         motion=MotionLimits(**motion),
         **figures,
     )

@@ -117,23 +117,26 @@ class Conductor:
         """Let the policy act until the task is done or its steps are used up."""
         period_s = self._contract.period_s
         overdue_s = time.monotonic() + _PATIENCE * period_s * self._max_steps
-        # The last action takes effect, and is judged, like every other.
-        rest_s = period_s + self._contract.action_delay_s
-        last_s: float | None = None
-        while True:
-            now_s, steps = time.monotonic(), len(self._stage.latency_ms)
+        while (steps := len(self._stage.latency_ms)) < self._max_steps:
             watch(steps)
-            if self._stage.fault:
-                raise RobotFault(self._stage.fault)
-            if self._scene.request('success')['success']:
+            if self._won():
                 return True
-            if last_s is None and steps >= self._max_steps:
-                last_s = now_s
-            if last_s is not None and now_s > last_s + rest_s:
-                return False
-            if now_s > overdue_s:
+            if time.monotonic() > overdue_s:
                 raise RobotFault(
                     f'Only {steps} of {self._max_steps} actions came in time; the policy says: '
                     f'{self._stage.complaint or "nothing"}.'
                 )
             time.sleep(_POLL_S)
+        # The last action, too, is judged about one period after its picture.
+        time.sleep(0.5 * period_s)
+        return self._won()
+
+    def _won(self) -> bool:
+        """Whether the task is done.
+
+        Raises:
+            RobotFault: the robot has stopped.
+        """
+        if self._stage.fault:
+            raise RobotFault(self._stage.fault)
+        return bool(self._scene.request('success')['success'])

@@ -187,7 +187,13 @@ def policy_graph(options: Options) -> tuple[Process, ...]:
     graph = list(simulation_graph(options)) if options.use_sim else []
     if options.record:
         graph.append(
-            _node(options, 'recorder', 'sqil_ros.nodes.recorder_node', path=options.record)
+            _node(
+                options,
+                'recorder',
+                'sqil_ros.nodes.recorder_node',
+                ready='Recording',
+                path=options.record,
+            )
         )
     graph.append(
         _node(
@@ -198,6 +204,7 @@ def policy_graph(options: Options) -> tuple[Process, ...]:
             ur_type=options.ur_type,
             # On a real arm the first command after a start is never a motion.
             dry_run=not options.use_sim,
+            use_sim=options.use_sim,
         )
     )
     graph.append(

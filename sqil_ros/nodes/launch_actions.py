@@ -18,7 +18,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessIO, OnProcessStart
 from launch.events import matches_action
-from launch.events.process import ProcessIO
+from launch.events.process import ProcessExited, ProcessIO
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
@@ -83,8 +83,10 @@ def _start(graph: Sequence[Process], autostart: bool) -> list[Action]:
 
 
 def _process(process: Process) -> ExecuteProcess:
-    # Nothing is restarted silently: the end of one process is the end of the launch.
-    ending = Shutdown(reason=f'{process.name} has ended')
+    def ending(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+        """Nothing is restarted silently: the end of one process is the end of the launch."""
+        return None if context.is_shutdown else Shutdown(reason=f'{process.name} has ended')
+
     if not isinstance(process, RosNode):
         return ExecuteProcess(
             cmd=[sys.executable, '-u', '-m', process.module, *process.arguments],

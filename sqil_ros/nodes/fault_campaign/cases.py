@@ -169,14 +169,15 @@ def run_case(rig: Rig, case: Case, delay_s: float) -> Outcome:
     rest = rig.wait_for_rest(start_s)
     rest_s = time.monotonic()
     case.undo(rig)
-    refused = case.name == 'killed_node' or not rig.call('arm')[0]
+    # A node that was started again is reset by that; it must rest disarmed all the same.
+    refused = case.name == 'killed_node' or rig.refuses_to_arm()
     time.sleep(_WATCHED_S)
     moved = rig.watch.moved_since(rest_s) > MOVED_RAD
     top_speed = rig.watch.fastest(began_s)
-    rig.demand('reset_fault')
+    rig.operator.order('reset_fault')
     rig.get_moving()
     recovered = not rig.fault
-    rig.demand('stop')
+    rig.operator.order('stop')
     return Outcome(
         None if rest is None else round(1e3 * rest, 1),
         fault,

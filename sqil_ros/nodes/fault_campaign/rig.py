@@ -8,23 +8,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
 
-from sqil_ros.errors import SqilError
-from sqil_ros.msg import SafetyStatus
+from sqil_ros.errors import RobotFault, SqilError
 from sqil_ros.nodes.fault_campaign.stub_policy import BEHAVIOUR_TOPIC
 from sqil_ros.nodes.fault_campaign.watch import ArmWatch
+from sqil_ros.nodes.operator import Operator
 from sqil_ros.nodes.qos import LATCHED
 from sqil_ros.robot.priority import go_first
+from sqil_ros.safety.controller import ROBOT_RUNNING
 from sqil_ros.sim.side_channel import SideChannel
 
 _PATIENCE_S = 30.0
@@ -53,7 +51,6 @@ class Rig:
         self._context = rclpy.Context()
         self._domain = domain
         self.side_channel = SideChannel(host)
-        self.status = SafetyStatus()
 
     def __enter__(self) -> Rig:
         self._start(
@@ -64,13 +61,9 @@ class Rig:
         self._wait('the emulator', self._answers)
         self.watch = ArmWatch(self.host)
         rclpy.init(context=self._context, domain_id=self._domain)
-        self._node = rclpy.create_node('operator', context=self._context)
-        self._node.create_subscription(SafetyStatus, 'robot/safety', self._on_safety, LATCHED)
-        self._behaviour = self._node.create_publisher(String, BEHAVIOUR_TOPIC, LATCHED)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._spinner = threading.Thread(target=self._executor.spin, daemon=True)
-        self._spinner.start()
+        self.operator = Operator('campaign', context=self._context)
+        self._behaviour = self.operator.node.create_publisher(String, BEHAVIOUR_TOPIC, LATCHED)
+        self.operator.__enter__()
         self.start_node()
         self.start_policy()
         return self
@@ -84,9 +77,7 @@ class Rig:
         for name in ('policy', 'node', 'emulator'):
             self._end(name)
         self.watch.close()
-        self._executor.shutdown(timeout_sec=1.0)
-        self._spinner.join(timeout=2.0)
-        self._node.destroy_node()
+        self.operator.__exit__()
         rclpy.try_shutdown(context=self._context)
         self.side_channel.close()
         self._directory.cleanup()
@@ -95,13 +86,13 @@ class Rig:
 
     def start_node(self) -> None:
         """Start the robot node and wait until it reports a healthy, disarmed robot."""
-        self.status = SafetyStatus()
+        self.operator.safety = None
         arguments = ['--ros-args']
         for name, value in self._parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             arguments += ['-p', f'{name}:={text}']
         self._start('node', 'sqil_ros.nodes.robot_node', *arguments)
-        self._wait('a disarmed robot', lambda: self.status.robot_mode == 7 and not self.fault)
+        self._wait('a disarmed robot', self._disarmed)
 
     def start_policy(self) -> None:
         """Start the stub policy, which sweeps."""
@@ -169,7 +160,8 @@ class Rig:
     @property
     def fault(self) -> str:
         """Latched fault as the robot node reports it."""
-        return str(self.status.fault)
+        safety = self.operator.safety
+        return '' if safety is None else str(safety.fault)
 
     def behave(self, behaviour: str) -> None:
         """Tell the stub policy what to do."""
@@ -179,33 +171,18 @@ class Rig:
         """Bring about a fault of the controller."""
         self.side_channel.request('fault', kind=kind, **values)
 
-    def call(self, service: str, patience_s: float = _PATIENCE_S) -> tuple[bool, str]:
-        """Call one of the robot node's services."""
-        client = self._node.create_client(Trigger, f'ur5_robot/{service}')
+    def refuses_to_arm(self) -> bool:
+        """Whether the robot node refuses an order that would let the arm move."""
         try:
-            if not client.wait_for_service(patience_s):
-                raise SqilError(f'There is no service {service} within {patience_s:g} s.')
-            future = client.call_async(Trigger.Request())
-            self._wait(f'an answer of {service}', future.done, patience_s)
-            answer = future.result()
-            return bool(answer.success), str(answer.message)
-        finally:
-            self._node.destroy_client(client)
-
-    def demand(self, service: str) -> None:
-        """Call a service that must succeed.
-
-        Raises:
-            SqilError: it did not.
-        """
-        success, message = self.call(service)
-        if not success:
-            raise SqilError(f'{service} failed: {message}')
+            self.operator.order('arm')
+        except RobotFault:
+            return True
+        return False
 
     def get_moving(self, speed: float = 0.15) -> None:
         """Home, arm, and wait until the policy moves the arm at ``speed`` [m/s]."""
-        self.demand('home')
-        self.demand('arm')
+        self.operator.order('home')
+        self.operator.order('arm')
         self._wait('the arm to move', lambda: self.watch.now.tcp_speed > speed)
 
     def wait_for_fault(self, patience_s: float) -> str:
@@ -223,8 +200,9 @@ class Rig:
             time.sleep(0.05)
         return rest
 
-    def _on_safety(self, message: SafetyStatus) -> None:
-        self.status = message
+    def _disarmed(self) -> bool:
+        safety = self.operator.safety
+        return safety is not None and safety.robot_mode == ROBOT_RUNNING and not safety.fault
 
     def _wait(
         self, what: str, condition: Callable[[], bool], patience_s: float = _PATIENCE_S
@@ -234,7 +212,7 @@ class Rig:
             if time.monotonic() > end_s:
                 log = self.log() if self._log.exists() else ''
                 raise SqilError(
-                    f'Waited {patience_s:g} s in vain for {what}; the robot says '
-                    f'{self.status.fault!r} {self.status.message!r}.\n{log}'
+                    f'Waited {patience_s:g} s in vain for {what}; the robot reports '
+                    f'{self.fault or "no fault"}.\n{log}'
                 )
             time.sleep(0.01)

@@ -38,9 +38,9 @@ h1::first-letter { text-transform: uppercase; }
 .dots .running {
   background: none; box-shadow: inset 0 0 0 2px var(--accent); color: var(--accent);
 }
-td.bar { width: 38%; }
+td.bar { width: 34%; }
 td.bar div { height: 6px; border-radius: 3px; background: var(--accent); min-width: 1px; }
-td { padding: 5px 10px; }
+td { padding: 5px 10px; white-space: nowrap; }
 @media (max-width: 720px) { .columns, .cameras { grid-template-columns: 1fr; } }
 """
 
@@ -149,7 +149,7 @@ function show(state) {
     const total = state.latency.find(s => s.stage === 'image_to_command');
     if (total) {
       put('latency', total.p50.toFixed(0) + ' ms');
-      put('latency-note', 'image to command, p99 ' + total.p99.toFixed(0) + ' ms');
+      put('latency-note', 'image to command, p99 ' + total.p99.toFixed(0));
     }
     showStages(state.latency);
   }

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
@@ -20,8 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, QoSProfile
 from rclpy.task import Future
 from rclpy.time import Time
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Float64
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from sqil_ros.msg import EndEffectorAction
@@ -29,6 +27,7 @@ from sqil_ros.nodes import robot_messages as messages
 from sqil_ros.nodes import robot_parameters
 from sqil_ros.nodes.action_qos import ACTION
 from sqil_ros.nodes.qos import COMMAND
+from sqil_ros.nodes.robot_publisher import RobotPublisher
 from sqil_ros.nodes.robot_reporter import RobotReporter
 from sqil_ros.nodes.run import run
 from sqil_ros.robot.commander import Commander
@@ -42,7 +41,6 @@ from sqil_ros.robot.protocol import (
     Message,
     Mode,
     Reply,
-    RobotState,
 )
 from sqil_ros.robot.supervisor import Supervisor
 
@@ -61,19 +59,19 @@ class RobotNode(Node):
         self._dry_run = self._params.dry_run
         self._commander = Commander(self._limits, self._params.contract.action_delay_s)
         self._supervisor = Supervisor(self._params.worker)
-        self._reporter = RobotReporter(self, self._params.worker.host)
+        self._publisher = RobotPublisher(self, self._limits.frame)
+        self._reporter = RobotReporter(self, self._params.worker.host, self._commander)
         self._numbers = count(1)
         self._waiting: dict[int, Future] = {}
         self._resetting: Future | None = None
-        self._published_s = 0.0
         self._commanders = 0
         self._pressed = False
-        self._create_topics()
+        self._create_subscriptions()
         self._create_services()
         go_first(_NICENESS)
         self._supervisor.start()
         self.create_timer(1.0 / self._params.state_hz, self._tick)
-        self.create_timer(1.0, self._report)
+        self.create_timer(1.0, self._reporter.publish)
 
     def close(self) -> None:
         """End the worker: it brakes and stops the program."""
@@ -88,14 +86,7 @@ class RobotNode(Node):
 
     # ---- topics ----------------------------------------------------------------------------
 
-    def _create_topics(self) -> None:
-        self._joints = self.create_publisher(JointState, 'joint_states', COMMAND)
-        self._tcp = self.create_publisher(PoseStamped, 'robot/tcp_pose', COMMAND)
-        self._target = self.create_publisher(PoseStamped, 'robot/target_pose', COMMAND)
-        self._twist = self.create_publisher(TwistStamped, 'robot/twist', COMMAND)
-        self._wrench = self.create_publisher(WrenchStamped, 'robot/wrench', COMMAND)
-        self._gripper = self.create_publisher(Float64, 'robot/gripper', COMMAND)
-        self._target_gripper = self.create_publisher(Float64, 'robot/target_gripper', COMMAND)
+    def _create_subscriptions(self) -> None:
         self.create_subscription(
             EndEffectorAction,
             self._params.action_topic,
@@ -140,32 +131,12 @@ class RobotNode(Node):
         state = self._supervisor.state
         if state is None:
             self._commander.on_state(None)
-        elif state.stamp_s != self._published_s:
-            self._published_s = state.stamp_s
+        elif self._publisher.is_new(state):
             self._commander.on_state(state)
-            self._publish(state)
+            target = self._commander.target_vector or state.target
+            self._publisher.publish(state, target, self._commander.gripper)
         self._settle()
-        self._update_status()
-
-    def _publish(self, state: RobotState) -> None:
-        age_ns = round((time.monotonic() - state.stamp_s) * 1e9)
-        stamp = (self._now() - Duration(nanoseconds=age_ns)).to_msg()
-        frame = self._limits.frame
-        target = self._commander.target_vector or state.target
-        self._joints.publish(messages.joint_state(state, stamp))
-        self._tcp.publish(messages.pose_stamped(state.tcp, frame, stamp))
-        self._target.publish(messages.pose_stamped(target, frame, stamp))
-        self._twist.publish(messages.twist_stamped(state.twist, frame, stamp))
-        self._wrench.publish(messages.wrench_stamped(state.wrench, frame, stamp))
-        self._gripper.publish(Float64(data=state.gripper))
-        self._target_gripper.publish(Float64(data=self._commander.gripper))
-
-    def _update_status(self) -> None:
-        self._reporter.update(self._mode, self._supervisor, self._commander.counts, self._dry_run)
-
-    def _report(self) -> None:
-        self._update_status()
-        self._reporter.publish(self._commander.late)
+        self._reporter.update(self._mode, self._supervisor, self._dry_run)
 
     # ---- services --------------------------------------------------------------------------
 

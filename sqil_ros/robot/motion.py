@@ -14,6 +14,7 @@ import numpy as np
 
 from sqil_ros.errors import RobotFault, SqilError
 from sqil_ros.robot.driver import ArmDriver, Sample
+from sqil_ros.robot.follower import Follower
 from sqil_ros.robot.homing import Homing
 from sqil_ros.robot.protocol import (
     Arm,
@@ -28,7 +29,6 @@ from sqil_ros.robot.protocol import (
     Reply,
     RobotState,
     Target,
-    pose_from_vector7,
     pose_to_vector,
 )
 from sqil_ros.robot.robotiq import Gripper, NoGripper
@@ -44,7 +44,6 @@ from sqil_ros.safety import (
     workspace_complaint,
 )
 from sqil_ros.safety.controller import PROGRAM_PLAYING, controller_stop
-from sqil_ros.trajectory import Setpoint, Trajectory, Waypoint
 from sqil_ros.types import Pose
 
 LINK_FAULTS = frozenset({Fault.LINK_LOST, Fault.CONTROLLER_FROZEN})
@@ -72,14 +71,12 @@ class Motion:
         self._settings = settings
         self._limits = settings.limits
         self._send = send
-        self._dt = 1.0 / settings.rate_hz
         self.mode = Mode.DISARMED
         self.link_lost = False
         self.late_cycles = 0
-        self._epoch = 0
         self._counts = [0] * (max(Check) + 1)
         self._memory = CycleMemory()
-        self._trajectory: Trajectory | None = None
+        self._follower = Follower(arm, gripper, settings)
         self._upstream = Upstream(settings.deadman, now_s)
         self._kicked_s = -np.inf
         self._held: Check | None = None
@@ -87,7 +84,6 @@ class Motion:
         self._wrenches: deque[np.ndarray] = deque(maxlen=25)
         self._bias = np.zeros(6)
         self._sample: Sample = arm.sample(now_s)
-        self._gripper_target = gripper.opening
 
     def handle(self, message: Message, now_s: float) -> None:
         """Take one message of the node."""
@@ -116,7 +112,7 @@ class Motion:
         elif self.mode is Mode.DISARMED:
             self._wrenches.append(self._sample.wrench)
             self._watch_rest()
-        streaming = self.mode in (Mode.ARMED, Mode.HOLD) and self._trajectory is not None
+        streaming = self.mode in (Mode.ARMED, Mode.HOLD) and self._follower.active
         resting = self._arm.program_loaded and not streaming and self.mode is not Mode.FAULT
         if resting and now_s - self._kicked_s >= _KICK_S:
             self._kicked_s = now_s
@@ -132,7 +128,7 @@ class Motion:
             self._finish_home(False, 'Homing was stopped.')
         if self.mode is not Mode.FAULT:
             self.mode = Mode.DISARMED
-        self._trajectory = None
+        self._follower.forget()
 
     def latch(self, fault: Fault, message: str) -> None:
         """Brake, end the program and remember why."""
@@ -149,7 +145,7 @@ class Motion:
                 self._arm.stop_moving()
             self._arm.end_program()
         self._finish_home(False, message)
-        self._trajectory = None
+        self._follower.forget()
 
     def _request(self, number: int, act: Callable[[], None], later: bool = False) -> None:
         """Do what a service asks for and reply, now or when ``act`` has come to its end."""
@@ -170,7 +166,7 @@ class Motion:
             raise RobotFault(complaint)
         if not dry_run:
             self._prepare(now_s)
-        self._seed()
+        self._follower.begin(self._sample.tcp)
         self._upstream.command_s = None
         self._memory = CycleMemory()
         self._held = None
@@ -189,32 +185,18 @@ class Motion:
             self._sample = self._arm.sample(now_s)
         self._bias = np.mean(self._wrenches, axis=0) if self._wrenches else np.zeros(6)
 
-    def _seed(self) -> None:
-        """Let the trajectory begin where the arm is, and void every target made before."""
-        self._epoch += 1
-        self._trajectory = Trajectory(
-            self._sample.tcp,
-            self._gripper_target,
-            1.0 / self._limits.rate_hz,
-            self._dt,
-            self._limits.motion,
-        )
-
     def _take(self, target: Target, now_s: float) -> None:
         if self.mode not in _FOLLOWING:
             return
         self._upstream.command_s = now_s
-        if target.epoch == self._epoch and self._trajectory is not None:
-            self._trajectory.push(
-                Waypoint(target.start_s, pose_from_vector7(target.pose), target.gripper)
-            )
+        self._follower.take(target)
 
     def _follow(self, now_s: float) -> None:
         dry_run = self.mode is Mode.DRY_RUN
         if self._gripper.fault:
             self.latch(Fault.GRIPPER_LOST, self._gripper.fault)
             return
-        setpoint = None if self._trajectory is None else self._trajectory.step(now_s)
+        setpoint = self._follower.step(now_s)
         result = check_cycle(
             self._seen(now_s, dry_run, setpoint.pose if dry_run and setpoint else None),
             setpoint,
@@ -232,37 +214,25 @@ class Motion:
         new = result.check is not self._held
         self._held = result.check
         if result.verdict is Verdict.BRAKE and not dry_run:
-            self._brake()
-        elif result.verdict >= Verdict.HOLD and new and self._trajectory is not None:
-            self._trajectory.hold()
-        if result.verdict is Verdict.PASS and self._trajectory is None:
-            self._seed()
-        elif setpoint is not None and self._trajectory is not None:
-            self._send_setpoint(setpoint, dry_run)
-        if not dry_run:
-            self.mode = Mode.ARMED if result.verdict is Verdict.PASS else Mode.HOLD
-
-    def _brake(self) -> None:
-        """Rest at once; the trajectory begins anew when all is well again."""
-        if self._trajectory is not None:
-            self._trajectory = None
-            self._arm.brake()
-
-    def _send_setpoint(self, setpoint: Setpoint, dry_run: bool) -> None:
-        # Only changes are commanded: an armed gripper keeps its grip until the policy says more.
-        if setpoint.gripper != self._gripper_target:
-            self._gripper_target = setpoint.gripper
-            if not dry_run:
-                self._gripper.command(setpoint.gripper)
-        if not dry_run and not self._arm.servo(setpoint.pose):
+            self._follower.brake()
+        elif result.verdict >= Verdict.HOLD and new:
+            self._follower.hold()
+        if result.verdict is Verdict.PASS and not self._follower.active:
+            self._follower.begin(self._sample.tcp)
+        elif (
+            setpoint is not None
+            and self._follower.active
+            and not self._follower.send(setpoint, dry_run)
+        ):
             # The next samples tell why; until then the program does not follow anyway.
             self._counts[Check.ROBOT_STATE] += 1
+        if not dry_run:
+            self.mode = Mode.ARMED if result.verdict is Verdict.PASS else Mode.HOLD
 
     def _go_home(self, request: int, now_s: float) -> None:
         self.disarm()
         self._prepare(now_s)
-        self._gripper_target = 1.0
-        self._gripper.command(1.0)
+        self._follower.open_gripper()
         self._homing = Homing(request, self._settings, self._sample.joints, now_s)
         self._arm.move_home()
         self._memory = CycleMemory()
@@ -307,11 +277,11 @@ class Motion:
 
     def _state(self, now_s: float) -> RobotState:
         sample = self._sample
-        target = sample.tcp if self._trajectory is None else self._trajectory.newest.pose
+        target = self._follower.newest or sample.tcp
         return RobotState(
             stamp_s=now_s - sample.age_s,
             mode=int(self.mode),
-            epoch=self._epoch,
+            epoch=self._follower.epoch,
             joints=tuple(sample.joints.tolist()),
             joint_speeds=tuple(sample.joint_speeds.tolist()),
             tcp=pose_to_vector(sample.tcp),
@@ -319,7 +289,7 @@ class Motion:
             twist=tuple(sample.twist.tolist()),
             wrench=tuple((sample.wrench - self._bias).tolist()),
             gripper=self._gripper.opening,
-            gripper_target=self._gripper_target,
+            gripper_target=self._follower.gripper_target,
             robot_mode=sample.robot_mode,
             safety_mode=sample.safety_mode,
             runtime_state=sample.runtime_state,

@@ -16,7 +16,7 @@ from sqil_ros.errors import ParameterError
 from sqil_ros.share import share_directory
 
 SIMULATED_ROBOT = '127.0.0.2'
-CHECKPOINT = 'models/toy_sink'
+CHECKPOINT = 'models/toy_sink_openvla'
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 Value = str | bool | int | float

@@ -119,7 +119,8 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
         path.write_text(text, encoding='utf-8')
     out.report.write_text(report(outcomes, content), encoding='utf-8')
     console.say(f'\n{table(outcomes)}\n')
-    console.say(f'{performance.missed_ticks} of {performance.ticks} control ticks missed')
+    missed = performance.missed_ticks
+    console.say(f'{missed} of {performance.ticks + missed} control ticks missed')
     written = [out.report, out.result, *([] if arguments.no_record else [out.bag])]
     console.say(f'written: {", ".join(map(str, written))}')
     return 0 if Tally.of(outcomes).episodes == len(episodes) else 1

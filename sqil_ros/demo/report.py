@@ -64,11 +64,12 @@ def report(outcomes: Sequence[Outcome], result: Mapping[str, Any]) -> str:
 
 def _tiles(outcomes: Sequence[Outcome], result: Mapping[str, Any]) -> str:
     tally, latency = Tally.of(outcomes), result['latency_ms']
+    missed = result['missed_ticks']
     tiles = (
         (f'{tally.successes}/{tally.episodes}', 'episodes done'),
         (_ms(latency['p50']), 'image to command, median'),
         (_ms(latency['p99']), 'image to command, 99th percentile'),
-        (str(result['missed_ticks']), f'of {result["ticks"]} control ticks missed'),
+        (str(missed), f'of {result["ticks"] + missed} control ticks missed'),
     )
     cells = ''.join(f'<div class="card tile"><b>{b}</b><span>{s}</span></div>' for b, s in tiles)
     return f'<div class="tiles" style="margin-top: 24px">{cells}</div>'

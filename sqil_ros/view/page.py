@@ -137,7 +137,7 @@ function show(state) {
     put('policy-note', 'policy, ' + (swap ? 'loading ' + p.requested_profile : p.state) +
         (p.weight_mib ? ', ' + p.weight_mib + ' MiB' : ''));
     put('missed', String(p.missed_ticks));
-    put('missed-note', 'of ' + p.ticks + ' ticks missed');
+    put('missed-note', 'of ' + (p.ticks + p.missed_ticks) + ' ticks missed');
     if (p.message) notices.push(p.message);
   }
   if (r) {

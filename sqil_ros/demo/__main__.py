@@ -19,7 +19,7 @@ from sqil_ros.demo.report import report
 from sqil_ros.demo.table import table
 from sqil_ros.errors import SqilError
 from sqil_ros.graph import Options, environment
-from sqil_ros.policy.loader import check_profile
+from sqil_ros.policy.loader import check_checkpoint, check_profile, checkpoint_directory
 from sqil_ros.provenance import provenance
 from sqil_ros.sim.tasks import MAX_STEPS, TASKS
 from sqil_ros.sim.variation import VARIATIONS
@@ -101,6 +101,9 @@ def _demo(arguments: argparse.Namespace, console: Console) -> int:
             'record': '' if arguments.no_record else str(out.bag),
         }
     )
+    directory = checkpoint_directory(options.checkpoint)
+    if directory is not None:
+        check_checkpoint(directory, contract)
     check_profile(options.checkpoint, options.profile, contract)
     out.prepare()
     os.environ.update(environment())

@@ -113,6 +113,7 @@ def test_ctrl_c_leaves_no_process_behind(graph, tmp_path):
 def test_what_cannot_work_is_refused_before_anything_starts(graph, tmp_path):
     for words, named in (
         (('--profile', 'int4'), "'int4'"),
+        (('--checkpoint', 'nowhere'), 'No checkpoint directory at nowhere'),
         (('--episodes', '0'), '0 episodes'),
         (('--first-seed', '-3'), '-3'),
     ):

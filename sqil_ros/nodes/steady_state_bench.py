@@ -117,7 +117,15 @@ class BusyArm:
                 self._work(f'bench-{seed}')
             except RobotFault as error:
                 self.faults.append(str(error))
-                self._operator.order('reset_fault')
+                self._recover()
+
+    def _recover(self) -> None:
+        """Reset until it works: a fault may take a moment to pass."""
+        while not self._stop.wait(1.0):
+            try:
+                return self._operator.order('reset_fault')
+            except RobotFault as error:
+                self.faults.append(str(error))
 
     def _work(self, episode_id: str) -> None:
         self._scene.request('statistics')  # its peaks begin anew: homing is not the policy's

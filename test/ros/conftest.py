@@ -9,9 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
+import numpy as np
 import pytest
 
+from sqil_ros.contract import Contract
+
+CONTRACT = Contract.load()
 _DOMAINS = itertools.count(os.getpid())
 
 
@@ -106,6 +111,74 @@ class Graph:
         rclpy.try_shutdown(context=self.context)
 
 
+class Feed:
+    """Publishes cameras and a robot that stands still, all with the same stamp."""
+
+    def __init__(self, graph, width=128, encoding='rgb8'):
+        from geometry_msgs.msg import PoseStamped
+        from sensor_msgs.msg import Image
+        from sqil_ros.msg import EndEffectorAction, EpisodeEvent, LatencyBreakdown, PolicyStatus
+        from std_msgs.msg import Float64, String
+
+        from sqil_ros.nodes.action_qos import ACTION
+        from sqil_ros.nodes.qos import COMMAND, LATCHED, SENSOR, STATE
+
+        self.graph, self.width, self.encoding = graph, width, encoding
+        node = graph.node
+        self.Image, self.PoseStamped, self.Float64 = Image, PoseStamped, Float64
+        self.EpisodeEvent = EpisodeEvent
+        self.images = [
+            node.create_publisher(Image, camera.topic, SENSOR)
+            for camera in reversed(CONTRACT.cameras)
+        ]
+        self.poses = [
+            node.create_publisher(PoseStamped, topic, STATE)
+            for topic in ('robot/tcp_pose', 'robot/target_pose')
+        ]
+        self.gripper = node.create_publisher(Float64, 'robot/gripper', STATE)
+        self.instruction = node.create_publisher(String, 'instruction', LATCHED)
+        self.instruction.publish(String(data='lift the eggplant'))
+        self.events = node.create_publisher(EpisodeEvent, 'episode/event', COMMAND)
+        self.actions = graph.collect(EndEffectorAction, 'vla_policy/action', ACTION)
+        self.statuses = graph.collect(PolicyStatus, 'vla_policy/status', LATCHED)
+        self.latencies = graph.collect(LatencyBreakdown, 'vla_policy/latency', COMMAND)
+        self.timers = [
+            node.create_timer(1 / 15, self.publish_images),
+            node.create_timer(0.02, self.publish_robot),
+        ]
+
+    def publish_images(self):
+        pixels = np.full((128, self.width, 3), 255, np.uint8)
+        message = self.Image(
+            height=128,
+            width=self.width,
+            step=3 * self.width,
+            encoding=self.encoding,
+            data=pixels.tobytes(),
+        )
+        message.header.stamp = self.graph.node.get_clock().now().to_msg()
+        for publisher in self.images:
+            publisher.publish(message)
+
+    def publish_robot(self):
+        message = self.PoseStamped()
+        message.header.stamp = self.graph.node.get_clock().now().to_msg()
+        message.header.frame_id = CONTRACT.frame
+        message.pose.position.x = 0.45
+        x, y, z, w = CONTRACT.tool_down
+        message.pose.orientation.x, message.pose.orientation.y = x, y
+        message.pose.orientation.z, message.pose.orientation.w = z, w
+        for publisher in self.poses:
+            publisher.publish(message)
+        self.gripper.publish(self.Float64(data=1.0))
+
+    def status(self):
+        return self.statuses[-1]
+
+    def wait_for_state(self, state):
+        self.graph.spin_until(lambda: self.statuses and self.status().state == state)
+
+
 @pytest.fixture
 def graph(tmp_path, monkeypatch):
     pytest.importorskip('rclpy')
@@ -114,3 +187,14 @@ def graph(tmp_path, monkeypatch):
     world = Graph(tmp_path, 1 + next(_DOMAINS) % 100)
     yield world
     world.close()
+
+
+@pytest.fixture
+def make_feed(graph):
+    """Cameras and a robot that stands still; arguments as of :class:`Feed`."""
+    return partial(Feed, graph)
+
+
+@pytest.fixture
+def feed(make_feed):
+    return make_feed()

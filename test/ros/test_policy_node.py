@@ -11,74 +11,6 @@ CONTRACT = Contract.load()
 NODE = 'sqil_ros.nodes.policy_node'
 
 
-class Feed:
-    """Publishes cameras and a robot that stands still, all with the same stamp."""
-
-    def __init__(self, graph, width=128, encoding='rgb8'):
-        from geometry_msgs.msg import PoseStamped
-        from sensor_msgs.msg import Image
-        from sqil_ros.msg import EndEffectorAction, EpisodeEvent, LatencyBreakdown, PolicyStatus
-        from std_msgs.msg import Float64, String
-
-        from sqil_ros.nodes.action_qos import ACTION
-        from sqil_ros.nodes.qos import COMMAND, LATCHED, SENSOR, STATE
-
-        self.graph, self.width, self.encoding = graph, width, encoding
-        node = graph.node
-        self.Image, self.PoseStamped, self.Float64 = Image, PoseStamped, Float64
-        self.EpisodeEvent = EpisodeEvent
-        self.images = [
-            node.create_publisher(Image, camera.topic, SENSOR)
-            for camera in reversed(CONTRACT.cameras)
-        ]
-        self.poses = [
-            node.create_publisher(PoseStamped, topic, STATE)
-            for topic in ('robot/tcp_pose', 'robot/target_pose')
-        ]
-        self.gripper = node.create_publisher(Float64, 'robot/gripper', STATE)
-        self.instruction = node.create_publisher(String, 'instruction', LATCHED)
-        self.instruction.publish(String(data='lift the eggplant'))
-        self.events = node.create_publisher(EpisodeEvent, 'episode/event', COMMAND)
-        self.actions = graph.collect(EndEffectorAction, 'vla_policy/action', ACTION)
-        self.statuses = graph.collect(PolicyStatus, 'vla_policy/status', LATCHED)
-        self.latencies = graph.collect(LatencyBreakdown, 'vla_policy/latency', COMMAND)
-        self.timers = [
-            node.create_timer(1 / 15, self.publish_images),
-            node.create_timer(0.02, self.publish_robot),
-        ]
-
-    def publish_images(self):
-        pixels = np.full((128, self.width, 3), 255, np.uint8)
-        message = self.Image(
-            height=128,
-            width=self.width,
-            step=3 * self.width,
-            encoding=self.encoding,
-            data=pixels.tobytes(),
-        )
-        message.header.stamp = self.graph.node.get_clock().now().to_msg()
-        for publisher in self.images:
-            publisher.publish(message)
-
-    def publish_robot(self):
-        message = self.PoseStamped()
-        message.header.stamp = self.graph.node.get_clock().now().to_msg()
-        message.header.frame_id = CONTRACT.frame
-        message.pose.position.x = 0.45
-        x, y, z, w = CONTRACT.tool_down
-        message.pose.orientation.x, message.pose.orientation.y = x, y
-        message.pose.orientation.z, message.pose.orientation.w = z, w
-        for publisher in self.poses:
-            publisher.publish(message)
-        self.gripper.publish(self.Float64(data=1.0))
-
-    def status(self):
-        return self.statuses[-1]
-
-    def wait_for_state(self, state):
-        self.graph.spin_until(lambda: self.statuses and self.status().state == state)
-
-
 def set_profile(graph, value):
     from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
     from rcl_interfaces.srv import SetParameters
@@ -109,8 +41,7 @@ def seconds(stamp):
     return stamp.sec + stamp.nanosec / 1e9
 
 
-def test_lifecycle_decides_when_it_acts(graph):
-    feed = Feed(graph)
+def test_lifecycle_decides_when_it_acts(graph, feed):
     process = started(graph, autostart='false')
     feed.wait_for_state('unconfigured')
     assert transition(graph, 'configure')
@@ -135,8 +66,7 @@ def test_lifecycle_decides_when_it_acts(graph):
     assert 'Traceback' not in process.log.read_text()
 
 
-def test_one_action_per_tick_with_the_stamp_of_its_image(graph):
-    feed = Feed(graph)
+def test_one_action_per_tick_with_the_stamp_of_its_image(graph, feed):
     started(graph)
     graph.spin_until(lambda: len(feed.actions) >= 26, 60.0)
     actions = feed.actions[-25:]
@@ -156,8 +86,8 @@ def test_one_action_per_tick_with_the_stamp_of_its_image(graph):
 @pytest.mark.parametrize(
     ('camera', 'words'), [({'width': 64}, '64x128'), ({'encoding': 'bgr8'}, "'bgr8'")]
 )
-def test_another_image_is_refused_by_name_and_nothing_moves(graph, camera, words):
-    feed = Feed(graph, **camera)
+def test_another_image_is_refused_by_name_and_nothing_moves(graph, camera, words, make_feed):
+    feed = make_feed(**camera)
     started(graph)
     graph.spin_until(lambda: feed.statuses and words in feed.status().message)
     graph.spin_for(1.0)
@@ -165,8 +95,7 @@ def test_another_image_is_refused_by_name_and_nothing_moves(graph, camera, words
     assert words in feed.status().message
 
 
-def test_lost_camera_and_lost_robot_stop_the_actions_by_name(graph):
-    feed = Feed(graph)
+def test_lost_camera_and_lost_robot_stop_the_actions_by_name(graph, feed):
     started(graph)
     graph.spin_until(lambda: feed.actions)
     feed.timers[1].cancel()
@@ -182,8 +111,7 @@ def test_lost_camera_and_lost_robot_stop_the_actions_by_name(graph):
     graph.spin_until(lambda: feed.status().message == '')
 
 
-def test_profile_is_swapped_while_it_acts(graph):
-    feed = Feed(graph)
+def test_profile_is_swapped_while_it_acts(graph, feed):
     started(graph)
     graph.spin_until(lambda: feed.actions)
     assert set_profile(graph, 'int4_rtn').successful
@@ -207,8 +135,7 @@ def test_policy_that_ignores_its_cameras_never_acts(graph):
     assert 'ignores its cameras' in process.log.read_text()
 
 
-def test_episode_id_travels_with_its_actions(graph):
-    feed = Feed(graph)
+def test_episode_id_travels_with_its_actions(graph, feed):
     started(graph)
     graph.spin_until(lambda: feed.actions)
     assert feed.actions[-1].episode_id == ''

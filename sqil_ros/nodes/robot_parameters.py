@@ -17,10 +17,8 @@ from sqil_ros.errors import ContractMismatch, ParameterError
 from sqil_ros.robot.settings import WorkerSettings
 from sqil_ros.safety import Box, SafetyLimits
 from sqil_ros.safety.limits import MOTION_CEILINGS, RANGES
-from sqil_ros.sim.workspace import TABLE_Z, WORKSPACE
+from sqil_ros.sim.limits import SIMULATED, TABLE_Z, WORKSPACE
 from sqil_ros.trajectory import MotionLimits
-
-_SIMULATED_AGE_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -137,11 +135,7 @@ class _Reader:
 
 def _limits(read: _Reader, contract: Contract, use_sim: bool) -> SafetyLimits:
     # The emulator shares its processor with cameras and policy; a real controller does not.
-    defaults = SafetyLimits()
-    if use_sim:
-        defaults = SafetyLimits(
-            controller_age_s=_SIMULATED_AGE_S, joint_state_age_s=_SIMULATED_AGE_S
-        )
+    defaults = SafetyLimits(**SIMULATED) if use_sim else SafetyLimits()
     figures = {
         name: read(f'limits.{name}', getattr(defaults, name), meaning, (low, high))
         for name, (low, high, meaning) in RANGES.items()

@@ -7,6 +7,7 @@ only a new worker, started by an explicit reset, can move the arm again.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 
@@ -217,8 +218,10 @@ class Motion:
             self._follower.brake()
         elif result.verdict >= Verdict.HOLD and new:
             self._follower.hold()
+        if self._memory.contact_since_s is None:
+            self._follower.free()
         if result.verdict is Verdict.PASS and not self._follower.active:
-            self._follower.begin(self._sample.tcp)
+            self._follower.resume(self._sample.tcp)
         elif (
             setpoint is not None
             and self._follower.active
@@ -272,8 +275,10 @@ class Motion:
 
     def _seen(self, now_s: float, playing: bool = False, at: Pose | None = None) -> CycleState:
         """The newest sample as the checks want it; see :meth:`Upstream.cycle_state`."""
-        following = self.mode in _FOLLOWING
-        return self._upstream.cycle_state(self._sample, self._bias, now_s, following, playing, at)
+        state = self._upstream.cycle_state(
+            self._sample, self._bias, now_s, self.mode in _FOLLOWING, playing, at
+        )
+        return dataclasses.replace(state, retreating=self._follower.retreats(self._sample.tcp))
 
     def _state(self, now_s: float) -> RobotState:
         sample = self._sample

@@ -32,6 +32,7 @@ class CycleState:
         commander_alive: whether the policy's process lives, as far as the middleware knows.
         node_age_s: since the node's last heartbeat.
         deadman_age_s: since the enabling switch was last seen pressed; None where none is used.
+        retreating: whether the newest target leads back from what the arm was braked at.
     """
 
     robot_mode: int
@@ -46,6 +47,7 @@ class CycleState:
     commander_alive: bool
     node_age_s: float
     deadman_age_s: float | None
+    retreating: bool = False
 
 
 def controller_stop(state: CycleState, limits: SafetyLimits) -> Stop | None:

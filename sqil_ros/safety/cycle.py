@@ -157,15 +157,15 @@ def _contact(
     torque = float(np.linalg.norm(state.wrench[3:]))
     felt = f'{force:.0f} N and {torque:.1f} Nm at the tool'
     lasted = 0.0 if memory.contact_since_s is None else now_s - memory.contact_since_s
-    if force > limits.force_stop_n or lasted > limits.hold_stop_s:
+    if force > limits.force_stop_n or lasted > limits.contact_s:
         return Judgement(
             Verdict.STOP,
             Check.CONTACT,
             Fault.CONTACT_FORCE,
             f'{felt}, limits {limits.force_hold_n:g} N and {limits.torque_hold_nm:g} Nm for '
-            f'{limits.hold_stop_s:g} s, {limits.force_stop_n:g} N at once; free the arm, reset.',
+            f'{limits.contact_s:g} s, {limits.force_stop_n:g} N at once; free the arm, reset.',
         )
-    if memory.contact_since_s is not None:
+    if memory.contact_since_s is not None and not state.retreating:
         return Judgement(Verdict.BRAKE, Check.CONTACT, None, felt)
     return _FINE
 

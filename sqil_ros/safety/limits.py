@@ -54,6 +54,7 @@ RANGES = {
     'force_hold_n': Range(5.0, 140.0, 'Contact force [N] that holds the arm.'),
     'torque_hold_nm': Range(1.0, 20.0, 'Contact torque [Nm] that holds the arm.'),
     'force_stop_n': Range(10.0, 150.0, 'Contact force [N] that latches at once.'),
+    'contact_s': Range(0.1, 5.0, 'How long [s] a contact may last before it latches.'),
     'stuck_s': Range(1.0, 600.0, 'How long [s] motion may be asked for in vain.'),
     'episode_s': Range(1.0, 3600.0, 'Longest episode [s].'),
     'first_step_m': Range(0.001, 0.05, 'Longest first translation [m] after arming.'),
@@ -167,7 +168,7 @@ class SafetyLimits:
     force_hold_n: float = 40.0
     torque_hold_nm: float = 8.0
     force_stop_n: float = 80.0
-    hold_stop_s: float = 1.0
+    contact_s: float = 2.0
     gripper_close_below: float = 0.4
     gripper_open_above: float = 0.6
     gripper_dwell_s: float = 0.3

@@ -160,15 +160,37 @@ def test_a_dead_policy_brakes_at_once_and_a_new_one_starts_from_where_the_arm_is
     rig.aim(0.04, 0.0, 0.0)
     rig.run(0.1)
     rig.alive = False
-    sent = len(rig.arm.sent)
+    sent, epoch = len(rig.arm.sent), rig.state.epoch
     rig.run(0.1)
     assert rig.arm.log[0:2] == ['start', 'brake'] and len(rig.arm.sent) == sent
     assert 'kick' in rig.arm.log[2:], 'the watchdog must not end the program meanwhile'
-    epoch = rig.state.epoch
+    assert rig.state.epoch == epoch + 1, 'targets made before are void'
     rig.alive = True
     rig.run(0.05)
-    assert rig.state.mode == Mode.ARMED and rig.state.epoch == epoch + 1
+    assert rig.state.mode == Mode.ARMED
     assert np.allclose(rig.state.target[:3], rig.arm.now.tcp.position, atol=1e-9)
+
+
+def test_a_touching_arm_goes_back_but_not_on(rig: Rig) -> None:
+    armed(rig)
+    rig.aim(0.04, 0.0, 0.0)
+    rig.run(0.3)
+    rig.arm.change(wrench=np.array([-50.0, 0, 0, 0, 0, 0]))
+    rig.run(DT)
+    assert rig.state.mode == Mode.HOLD and 'brake' in rig.arm.log
+    touched, sent = rig.arm.now.tcp.position[0], len(rig.arm.sent)
+    rig.aim(0.03, 0.0, 0.0)
+    rig.run(0.2)
+    assert len(rig.arm.sent) == sent
+    rig.aim(-0.03, 0.0, 0.0)
+    rig.run(0.2)
+    rig.arm.change(wrench=np.zeros(6))
+    rig.aim(0.0, 0.0, 0.0)
+    rig.run(0.28)
+    rig.aim(0.0, 0.0, 0.0)
+    rig.run(0.28)
+    assert rig.arm.now.tcp.position[0] == pytest.approx(touched - 0.03, abs=1e-4)
+    assert rig.state.mode == Mode.ARMED and not rig.faults
 
 
 def test_a_late_node_holds_and_a_silent_one_faults(rig: Rig) -> None:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqil_ros.contract import Contract
@@ -54,6 +54,7 @@ messages = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(messages)
 def test_every_message_survives_the_wire(message: object) -> None:
     assert decode(encode(message)) == message  # type: ignore[arg-type]

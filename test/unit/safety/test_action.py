@@ -66,6 +66,7 @@ small = st.floats(-0.008, 0.008)
 turns = st.floats(-0.03, 0.03)
 
 
+@settings(deadline=None)
 @given(st.lists(small, min_size=3, max_size=3), st.lists(turns, min_size=3, max_size=3))
 def test_a_legal_action_passes_bit_for_bit(move: list[float], turn: list[float]) -> None:
     delta = np.array(move + turn)
@@ -80,6 +81,7 @@ def test_a_legal_action_passes_bit_for_bit(move: list[float], turn: list[float])
 anything = st.floats(allow_nan=True, allow_infinity=True)
 
 
+@settings(deadline=None)
 @given(st.lists(anything, min_size=6, max_size=6), anything)
 def test_whatever_comes_in_the_target_is_finite_and_near(
     numbers: list[float], gripper: float
@@ -93,7 +95,7 @@ def test_whatever_comes_in_the_target_is_finite_and_near(
         assert result.target is START
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -310,7 +312,7 @@ def test_an_episode_ends_after_its_steps() -> None:
     assert act(stepped(0.0), memory=memory, limits=limits, episode='f', now_s=1.0).accepted
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(-math.pi, math.pi), st.floats(0.0, 0.15))
 def test_the_cone_holds_whatever_the_turn_direction(direction: float, angle: float) -> None:
     edge = quat_from_rotvec(np.array([math.radians(44.0), 0.0, 0.0]))

@@ -117,10 +117,10 @@ def test_tracking_error_and_contact_stop_only_when_they_last(
     touching = dataclasses.replace(healthy, wrench=np.array([0, 0, 50.0, 0, 0, 0]))
     for state, setpoint, patience, fault in (
         (healthy, away, limits.tracking_s, Fault.TRACKING_ERROR),
-        (touching, at(healthy.measured), limits.hold_stop_s, Fault.CONTACT_FORCE),
+        (touching, at(healthy.measured), limits.contact_s, Fault.CONTACT_FORCE),
     ):
         memory = CycleMemory()
-        for cycle in range(200):
+        for cycle in range(400):
             now_s = cycle * 0.008
             result = check_cycle(state, setpoint, memory, limits, now_s)
             memory = result.memory
@@ -128,6 +128,13 @@ def test_tracking_error_and_contact_stop_only_when_they_last(
                 break
         assert result.fault is fault
         assert now_s == pytest.approx(patience, abs=0.02)
+
+
+def test_a_touching_arm_may_go_back(healthy: CycleState, limits: SafetyLimits) -> None:
+    back = dataclasses.replace(healthy, wrench=np.array([0, 0, 50.0, 0, 0, 0]), retreating=True)
+    assert judge(back, limits, at(healthy.measured)).verdict is Verdict.PASS
+    harder = dataclasses.replace(back, wrench=np.array([0, 0, 90.0, 0, 0, 0]))
+    assert judge(harder, limits, at(healthy.measured)).fault is Fault.CONTACT_FORCE
 
 
 def test_the_last_look_refuses_what_no_limit_allows(

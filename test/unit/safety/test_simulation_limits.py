@@ -9,7 +9,7 @@ from sqil_ros.contract import Contract
 from sqil_ros.geometry import base_link_from_base
 from sqil_ros.kinematics import ARMS, forward
 from sqil_ros.safety import SafetyLimits, workspace_complaint
-from sqil_ros.sim.workspace import TABLE_Z, WORKSPACE
+from sqil_ros.sim.limits import TABLE_Z, WORKSPACE
 
 
 def test_home_is_inside_the_simulated_workspace() -> None:

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``profile.yaml``: what a profile is, what it was made from and which robot it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sqil_ros.errors import ProfileError
+from sqil_ros.quant.back_ends import AUTO, BACK_ENDS
+from sqil_ros.quant.primitives import WIDTHS
+
+MANIFEST_NAME = 'profile.yaml'
+FULL_PRECISION = 'fp'
+SCHEMA = 1
+MEND = 'Write the profile again with sqil-quantize.'
+_NAME = re.compile(r'(int(?P<bits>[2-8])|mixed)_(?P<method>[a-z0-9]+)(_[a-z0-9]+)*')
+_SHA256 = re.compile(r'[0-9a-f]{64}')
+_CONTRACT = re.compile(r'[0-9a-f]{16}')
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Layers of one width."""
+
+    name: str
+    bits: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file must be, byte for byte."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The facts of a profile.
+
+    Attributes:
+        name: ``<width>_<method>``, such as ``int4_rtn``; ``mixed`` where the widths differ.
+        method: how the weights were rounded (``rtn``, ``awq``, ``sqil`` ...).
+        groups: the quantised layers; everything else is at ``rest_dtype``.
+        activation_bits: None for activations in floating point.
+        rest_dtype: type of the parameters that are not quantised.
+        back_end: preferred back-end, ``auto`` to let the machine decide.
+        base: :func:`sqil_ros.digest.weights_digest` of the full-precision weights.
+        contract: hash of the robot's contract.
+        files: every file beside the manifest.
+        measured: figures about it (weight error, memory, action error, latency by device).
+    """
+
+    name: str
+    method: str
+    groups: tuple[LayerGroup, ...]
+    activation_bits: int | None
+    rest_dtype: str
+    back_end: str
+    base: str
+    contract: str
+    files: Mapping[str, FileEntry]
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes of all files beside the manifest."""
+        return sum(entry.size for entry in self.files.values())
+
+
+def profile_name(method: str, groups: Mapping[str, int], all_groups: bool = True) -> str:
+    """Name of a profile, the same for the same choices.
+
+    Args:
+        method: how the weights are rounded.
+        groups: width per group that is quantised.
+        all_groups: False adds the groups to the name, as in ``int4_rtn_language``.
+    """
+    widths = set(groups.values())
+    if len(widths) == 1:
+        name = f'int{widths.pop()}_{method}'
+        return name if all_groups else '_'.join([name, *groups])
+    return '_'.join([f'mixed_{method}', *(f'{group}{bits}' for group, bits in groups.items())])
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a quantised profile (a path, above all).
+
+    Raises:
+        ProfileError: the name is not ``<width>_<method>``.
+    """
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+        raise ProfileError(
+            f'{name!r} is no name of a quantised profile; use int<2-8>_<method> as in int4_rtn, '
+            f'or {FULL_PRECISION} for full precision.'
+        )
+
+
+def write_manifest(directory: Path, profile: Profile) -> None:
+    """Write ``profile.yaml``, the last file of a finished profile."""
+    content = {'schema': SCHEMA} | dataclasses.asdict(profile)
+    for group in content['groups']:
+        group['layers'] = list(group['layers'])
+    content['groups'] = list(content['groups'])
+    text = yaml.safe_dump(content, sort_keys=False, width=99)
+    (directory / MANIFEST_NAME).write_text(text, encoding='utf-8')
+
+
+def read_manifest(directory: Path) -> Profile:
+    """Read and check ``profile.yaml``; inverse of :func:`write_manifest`.
+
+    Raises:
+        ProfileError: missing, malformed, of another schema or at odds with itself; the message
+            names the file, the field, its value and what is allowed.
+    """
+    path = directory / MANIFEST_NAME
+    if not path.is_file():
+        raise ProfileError(f'{directory} has no {MANIFEST_NAME}, so it is no profile. {MEND}')
+    try:
+        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ProfileError(f'{path} is not readable YAML ({error}). {MEND}') from error
+    return _Parser(path).profile(raw)
+
+
+class _Parser:
+    """Checks a manifest by hand, so that an error can name what is wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def profile(self, raw: Any) -> Profile:
+        wanted = {entry.name for entry in dataclasses.fields(Profile)} | {'schema'}
+        self.keys('profile', raw, wanted)
+        self.need('schema', raw['schema'], raw['schema'] == SCHEMA, f'{SCHEMA}')
+        check_name(raw['name'])
+        groups = self.groups(raw['groups'])
+        method = raw['method']
+        promised = _NAME.fullmatch(raw['name'])
+        assert promised is not None
+        self.need('method', method, method == promised['method'], f'{promised["method"]!r}')
+        bits = {group.bits for group in groups}
+        if promised['bits'] is not None:
+            kept = bits == {int(promised['bits'])}
+            allowed = f'{promised["bits"]} in every group, as the name {raw["name"]} promises'
+            self.need('bits', sorted(bits), kept, allowed)
+        active, rest, back_end = raw['activation_bits'], raw['rest_dtype'], raw['back_end']
+        self.need('activation_bits', active, active is None, 'null')
+        self.need('rest_dtype', rest, rest in ('bfloat16', 'float32'), 'bfloat16 or float32')
+        names = [AUTO, *sorted(BACK_ENDS)]
+        self.need('back_end', back_end, back_end in names, f'one of {names}')
+        self.digest('base', raw['base'], _SHA256)
+        self.digest('contract', raw['contract'], _CONTRACT)
+        measured = raw['measured']
+        self.need('measured', measured, isinstance(measured, dict), 'a mapping')
+        return Profile(
+            raw['name'], method, groups, active, rest, back_end,
+            raw['base'], raw['contract'], self.files(raw['files']), measured,
+        )  # fmt: skip
+
+    def groups(self, raw: Any) -> tuple[LayerGroup, ...]:
+        self.need('groups', raw, isinstance(raw, list) and bool(raw), 'a list of layer groups')
+        groups = []
+        seen: set[str] = set()
+        for entry in raw:
+            self.keys('groups', entry, {'name', 'bits', 'layers'})
+            name, bits, layers = entry['name'], entry['bits'], entry['layers']
+            self.need('groups name', name, isinstance(name, str), 'a text')
+            allowed = f'{WIDTHS[0]} to {WIDTHS[-1]}'
+            self.need(f'bits of {name}', bits, type(bits) is int and bits in WIDTHS, allowed)
+            texts = isinstance(layers, list) and all(isinstance(item, str) for item in layers)
+            self.need(f'layers of {name}', layers, texts and bool(layers), 'a list of layer names')
+            twice = sorted(seen & set(layers))
+            self.need(f'layers of {name}', twice, not twice, 'layers that no other group has')
+            seen |= set(layers)
+            groups.append(LayerGroup(name, bits, tuple(layers)))
+        return tuple(groups)
+
+    def files(self, raw: Any) -> dict[str, FileEntry]:
+        self.need('files', raw, isinstance(raw, dict) and bool(raw), 'a mapping of file names')
+        for name, entry in raw.items():
+            inside = isinstance(name, str) and Path(name).name == name and name not in ('.', '..')
+            self.need('files', name, inside, 'names of files beside the manifest')
+            self.keys(f'files {name}', entry, {'sha256', 'size'})
+            self.digest(f'sha256 of {name}', entry['sha256'], _SHA256)
+            size = entry['size']
+            self.need(f'size of {name}', size, type(size) is int and size > 0, 'bytes above 0')
+        return {name: FileEntry(**entry) for name, entry in raw.items()}
+
+    def keys(self, what: str, raw: Any, wanted: set[str]) -> None:
+        if not isinstance(raw, dict) or set(raw) != wanted:
+            found = set(raw) if isinstance(raw, dict) else set()
+            missing, unknown = sorted(wanted - found), sorted(map(str, found - wanted))
+            raise ProfileError(
+                f'{self._path}: {what} lacks {missing} and has unknown {unknown}; it must have '
+                f'exactly {sorted(wanted)}. {MEND}'
+            )
+
+    def digest(self, what: str, value: Any, pattern: re.Pattern[str]) -> None:
+        matches = isinstance(value, str) and pattern.fullmatch(value) is not None
+        self.need(what, value, matches, f'hex digits matching {pattern.pattern}')
+
+    def need(self, what: str, value: Any, fulfilled: bool, allowed: str) -> None:
+        if not fulfilled:
+            text = repr(value)
+            text = text if len(text) <= 80 else f'{text[:77]}...'
+            raise ProfileError(f'{self._path}: {what} is {text}; it must be {allowed}. {MEND}')

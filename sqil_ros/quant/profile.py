@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profiles on disk: a policy's weights at another width, whole in themselves.
+
+``<checkpoint>/profiles/<name>/`` holds ``profile.yaml`` and ``weights.safetensors``: packed layers
+and everything else at 16 bits, so INT4 never needs the full-precision weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from sqil_ros.digest import sha256_of, weights_digest
+from sqil_ros.errors import ProfileError
+from sqil_ros.quant.back_ends import AUTO
+from sqil_ros.quant.manifest import (
+    FULL_PRECISION,
+    MANIFEST_NAME,
+    MEND,
+    FileEntry,
+    LayerGroup,
+    Profile,
+    check_name,
+    read_manifest,
+    write_manifest,
+)
+from sqil_ros.quant.primitives import Quantized
+from sqil_ros.quant.size import model_bytes, packed_layers
+from sqil_ros.quant.weights import profile_tensors, put_tensors, skeleton
+
+PROFILES_DIRECTORY = 'profiles'
+WEIGHTS_NAME = 'weights.safetensors'
+# A parameter callback must answer at once, so a larger file is hashed only when it is loaded.
+QUICK_BYTES = 64 << 20
+
+
+def list_profiles(checkpoint: Path) -> list[str]:
+    """Names of the profiles a checkpoint offers, full precision first."""
+    paths = (checkpoint / PROFILES_DIRECTORY).glob(f'*/{MANIFEST_NAME}')
+    names = sorted(path.parent.name for path in paths)
+    return [FULL_PRECISION, *(name for name in names if not name.startswith('.'))]
+
+
+def find_profile(checkpoint: Path, name: str, contract: str) -> Path:
+    """Directory of a profile that is sound, for this robot and from these weights.
+
+    Quick enough for a parameter callback: files above 64 MiB are checked by size here and by
+    hash in :func:`apply_profile`.
+
+    Args:
+        checkpoint: directory of the policy.
+        name: ``<width>_<method>``.
+        contract: hash of the robot's contract.
+
+    Raises:
+        ProfileError: unknown, incomplete, altered, of other weights or of another robot.
+    """
+    check_name(name)
+    directory = checkpoint / PROFILES_DIRECTORY / name
+    if not (directory / MANIFEST_NAME).is_file():
+        raise ProfileError(
+            f'{checkpoint} has no profile {name!r}; it offers '
+            f'{", ".join(list_profiles(checkpoint))}. Make it with sqil-quantize.'
+        )
+    profile = read_profile(directory, contract, quick=True)
+    if profile.name != name:
+        raise ProfileError(f'{directory} holds a profile named {profile.name!r}; rename it.')
+    base = weights_digest(checkpoint)
+    if profile.base != base:
+        raise ProfileError(
+            f'Profile {directory} was made from weights {profile.base[:12]}..., the checkpoint '
+            f'has {base[:12]}...; quantise this checkpoint anew with sqil-quantize.'
+        )
+    return directory
+
+
+def read_profile(directory: Path, contract: str | None = None, quick: bool = False) -> Profile:
+    """Read a manifest and verify the files that it names.
+
+    Args:
+        directory: of the profile.
+        contract: hash that the profile must carry; None to accept any.
+        quick: check large files by size only.
+
+    Raises:
+        ProfileError: the manifest is malformed, a file is missing, truncated or altered, or the
+            contract is another.
+    """
+    profile = read_manifest(directory)
+    if contract is not None and profile.contract != contract:
+        raise ProfileError(
+            f'Profile {directory} was made under contract {profile.contract}, this robot runs '
+            f'{contract}; quantise a checkpoint of this robot.'
+        )
+    for name, entry in profile.files.items():
+        _verify(directory / name, entry, quick)
+    return profile
+
+
+def write_profile(
+    parent: Path,
+    name: str,
+    model: nn.Module,
+    groups: Mapping[str, Mapping[str, Quantized]],
+    *,
+    method: str,
+    base: str,
+    contract: str,
+    rest_dtype: torch.dtype = torch.bfloat16,
+    back_end: str = AUTO,
+    measured: Mapping[str, Any] | None = None,
+) -> Profile:
+    """Write ``parent/name``, whole or not at all; an older profile of the name is replaced.
+
+    Args:
+        parent: ``<checkpoint>/profiles``.
+        name: ``<width>_<method>``.
+        model: gives everything that is not quantised; it is not changed.
+        groups: integer weights by layer name, by group.
+        method: how the weights were rounded.
+        base: :func:`sqil_ros.digest.weights_digest` of the full-precision weights.
+        contract: hash of the robot's contract.
+        rest_dtype: type of the parameters that are not quantised.
+        back_end: preferred back-end.
+        measured: figures for the manifest; ``memory_bytes`` is added.
+
+    Raises:
+        ProfileError: a group mixes widths, the name and the widths disagree, or what was written
+            does not read back.
+    """
+    check_name(name)
+    partial = parent / f'.{name}.partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    layers = {layer: q for group in groups.values() for layer, q in group.items()}
+    try:
+        weights = partial / WEIGHTS_NAME
+        save_file(profile_tensors(model, layers, rest_dtype), weights)
+        weights.chmod(0o644)  # a robot's account reads what a researcher's wrote
+        profile = Profile(
+            name=name,
+            method=method,
+            groups=tuple(LayerGroup(g, _width(g, q), tuple(q)) for g, q in groups.items()),
+            activation_bits=None,
+            rest_dtype=str(rest_dtype).removeprefix('torch.'),
+            back_end=back_end,
+            base=base,
+            contract=contract,
+            files={WEIGHTS_NAME: FileEntry(sha256_of(weights), weights.stat().st_size)},
+            measured=dict(measured or {}),
+        )
+        write_manifest(partial, profile)
+        memory = _read_back(partial, model, layers)
+        measured = {**profile.measured, 'memory_bytes': memory}
+        profile = dataclasses.replace(profile, measured=measured)
+        write_manifest(partial, profile)
+        _install(partial, parent / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return profile
+
+
+def apply_profile(model: nn.Module, directory: Path, back_end: str | None = None) -> Profile:
+    """Give ``model`` the weights of a profile: all of them, or none if anything is wrong.
+
+    What the model's weights were does not matter; they may be on the ``meta`` device, so that a
+    large model never exists in full precision. Parameters keep the model's dtype and device.
+
+    Args:
+        model: a network of the profile's architecture.
+        directory: of the profile.
+        back_end: used instead of the profile's preference.
+
+    Raises:
+        ProfileError: the profile is unsound or does not fit the model.
+    """
+    profile = read_profile(directory)
+    path = directory / WEIGHTS_NAME
+    try:
+        with safe_open(path, framework='pt') as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ProfileError(f'{path} is no safetensors file ({error}). {MEND}') from error
+    widths = {layer: group.bits for group in profile.groups for layer in group.layers}
+    try:
+        put_tensors(model, tensors, widths, back_end or profile.back_end)
+    except ProfileError as error:
+        raise ProfileError(f'{path}: {error}') from error
+    return profile
+
+
+def _read_back(directory: Path, model: nn.Module, layers: Mapping[str, Quantized]) -> int:
+    """Memory of the model that the files give; they must give the integers that were meant."""
+    twin = skeleton(model)
+    apply_profile(twin, directory)
+    packed = packed_layers(twin)
+    for name, quantized in layers.items():
+        if not torch.equal(packed[name].quantized.codes, quantized.codes.cpu()):
+            raise ProfileError(f'{directory} does not give back the integers of layer {name}')
+    return model_bytes(twin).total
+
+
+def _width(group: str, layers: Mapping[str, Quantized]) -> int:
+    widths = {quantized.bits for quantized in layers.values()}
+    if len(widths) != 1:
+        raise ProfileError(f'group {group} has widths {sorted(widths)}; give each its own group')
+    return widths.pop()
+
+
+def _verify(path: Path, entry: FileEntry, quick: bool) -> None:
+    if not path.is_file():
+        raise ProfileError(f'{path} is missing; fetch the whole profile again.')
+    size = path.stat().st_size
+    if size != entry.size:
+        raise ProfileError(
+            f'{path} has {size} bytes, the profile says {entry.size}: it is truncated or another '
+            'file. Fetch the profile again.'
+        )
+    if quick and size > QUICK_BYTES:
+        return
+    found = sha256_of(path)
+    if found != entry.sha256:
+        raise ProfileError(
+            f'{path} has sha256 {found[:12]}..., the profile says {entry.sha256[:12]}...: it was '
+            'altered. Fetch the profile again.'
+        )
+
+
+def _install(partial: Path, final: Path) -> None:
+    """Rename into place; whoever reads the old files now keeps reading the old files."""
+    retired = final.with_name(f'.{final.name}.retired')
+    shutil.rmtree(retired, ignore_errors=True)
+    if final.exists():
+        final.replace(retired)
+    partial.replace(final)
+    shutil.rmtree(retired, ignore_errors=True)

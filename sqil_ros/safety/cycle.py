@@ -128,7 +128,9 @@ def _silence(state: CycleState, limits: SafetyLimits) -> Judgement:
             'and arm.',
         )
     age = state.command_age_s
-    if age is not None and age > limits.silence_stop_s:
+    # While the node is silent nobody can know about the policy.
+    node_late = state.node_age_s > limits.node_age_s
+    if age is not None and age > limits.silence_stop_s and not node_late:
         return Judgement(
             Verdict.STOP,
             Check.COMMAND_AGE,
@@ -140,7 +142,7 @@ def _silence(state: CycleState, limits: SafetyLimits) -> Judgement:
         return Judgement(Verdict.BRAKE, Check.DEADMAN, None, 'The enabling switch is released.')
     if age is not None and not state.commander_alive:
         return Judgement(Verdict.BRAKE, Check.PROCESS, None, 'The policy has gone.')
-    if state.node_age_s > limits.node_age_s:
+    if node_late:
         return Judgement(Verdict.HOLD, Check.PROCESS, None, 'The robot node is late.')
     if age is not None and age > limits.command_age_s:
         return Judgement(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -85,7 +86,24 @@ def _inject(kind: str, **values: float) -> Callable[[Rig], None]:
 
 
 def _kill(name: str) -> Callable[[Rig], None]:
-    return lambda rig: rig.kill(name)
+    return lambda rig: rig.signal(name, signal.SIGKILL)
+
+
+def _hang(name: str) -> Callable[[Rig], None]:
+    return lambda rig: rig.signal(name, signal.SIGSTOP)
+
+
+def _wake(name: str) -> Callable[[Rig], None]:
+    return lambda rig: rig.signal(name, signal.SIGCONT)
+
+
+def _hang_for(name: str, seconds: float) -> Callable[[Rig], None]:
+    def begin(rig: Rig) -> None:
+        rig.signal(name, signal.SIGSTOP)
+        time.sleep(seconds)
+        rig.signal(name, signal.SIGCONT)
+
+    return begin
 
 
 def _behave_again(rig: Rig) -> None:
@@ -147,6 +165,9 @@ CASES = (
     Case('killed_policy', ('policy_lost',), _kill('policy'), lambda rig: rig.start_policy(), 0.3),
     Case('killed_node', ('node_lost',), _kill('node'), lambda rig: rig.start_node(), 0.3),
     Case('killed_worker', ('worker_lost',), _kill('worker'), _nothing, 0.3),
+    Case('hung_policy', ('policy_lost',), _hang('policy'), _wake('policy')),
+    Case('hung_node', ('node_lost',), _hang_for('node', 2.0), _nothing),
+    Case('hung_worker', ('worker_silent',), _hang('worker'), _nothing),
 )
 
 

@@ -99,13 +99,12 @@ class Rig:
         self.behave('sweep')
         self._start('policy', 'sqil_ros.nodes.fault_campaign.stub_policy')
 
-    def kill(self, name: str) -> None:
-        """SIGKILL to ``policy``, ``node`` or ``worker``."""
-        if name == 'worker':
-            os.kill(self.worker_pid(), signal.SIGKILL)
-        else:
-            self._processes[name].kill()
-            self._processes[name].wait()
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to ``policy``, ``node`` or ``worker``."""
+        process = self._processes.get(name)
+        os.kill(self.worker_pid() if process is None else process.pid, number)
+        if process is not None and number == signal.SIGKILL:
+            process.wait()
 
     def worker_pid(self) -> int:
         """Process number of the robot node's worker."""

@@ -242,7 +242,8 @@ def _node(
 def environment() -> dict[str, str]:
     """Variables that every process of the graph needs, less those that the user has set.
 
-    The Fast DDS profile keeps camera images whole; it assumes that the graph runs on one machine.
+    The Fast DDS profile keeps camera images whole. Nobody outside this machine can see or command
+    the robot unless the user exports ``ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET``.
     """
     wanted = {
         'FASTRTPS_DEFAULT_PROFILES_FILE': str(share_directory() / 'config' / 'fastdds_shm.xml'),

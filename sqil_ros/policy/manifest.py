@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqil_ros.digest import sha256_of
 from sqil_ros.errors import CheckpointError
 
 MANIFEST_NAME = 'checkpoint.json'
@@ -33,15 +33,6 @@ class CheckpointManifest:
     dataset: str
     contract_hash: str
     files: Mapping[str, str]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file, read in pieces so that a large one fits any memory."""
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def write_manifest(

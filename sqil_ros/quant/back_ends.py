@@ -126,8 +126,9 @@ class TorchCpu:
         if shape.bits == 8:
             y = _int8_product(rows, storage.view(torch.int8))
         else:
-            y = _int4_product(rows.to(torch.bfloat16), storage)[:, : shape.out_features]
-        y = torch.mul(y, scale)  # float32, because the scale is
+            y = _int4_product(rows.to(torch.bfloat16), storage)
+            y = y if y.shape[1] == shape.out_features else y[:, : shape.out_features]
+        y = y.float().mul_(scale)
         if bias is not None:
             y.add_(bias)
         return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)

@@ -27,6 +27,7 @@ class PackedLinear(nn.Linear):
         scale: (out,) float32.
         bias: (out,) or None.
         bits: width of a code.
+        shape: what back-ends know about the layer.
     """
 
     packed: Tensor
@@ -58,6 +59,7 @@ class PackedLinear(nn.Linear):
         """
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.bits = in_features, len(scale), bits
+        self.shape = LayerShape(self.out_features, in_features, bits)
         _check(packed, scale, bias, self.shape)
         self._back_end = choose_back_end(back_end, self.shape, packed.device)
         self.register_buffer('packed', self._back_end.prepare(packed, self.shape))
@@ -78,11 +80,6 @@ class PackedLinear(nn.Linear):
     def from_linear(cls, layer: nn.Linear, bits: int, back_end: str = AUTO) -> PackedLinear:
         """Round a layer to the nearest integers and pack it."""
         return cls.from_quantized(quantize(layer.weight, bits), layer.bias, back_end)
-
-    @property
-    def shape(self) -> LayerShape:
-        """What back-ends know about the layer."""
-        return LayerShape(self.out_features, self.in_features, self.bits)
 
     @property
     def back_end(self) -> str:
@@ -114,7 +111,7 @@ class PackedLinear(nn.Linear):
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
-        if torch.is_grad_enabled() and x.requires_grad:
+        if x.requires_grad and torch.is_grad_enabled():
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return linear(x, self.weight.to(x.dtype), bias)
         return self._back_end.multiply(x, self.packed, self.scale, self.bias, self.shape)

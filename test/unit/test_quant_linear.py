@@ -142,6 +142,14 @@ def test_scales_keep_their_precision_when_the_model_is_cast() -> None:
     assert packed(inputs(2, 32, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
+def test_another_device_gets_a_back_end_that_serves_there() -> None:
+    packed = PackedLinear.from_linear(layer(33, 47), 4, 'torch_cpu')
+    packed.to('meta')  # stands for a GPU: torch_cpu's layout means nothing there
+    assert packed.back_end == 'reference'
+    assert packed.packed.shape == (33, row_bytes(47, 4))
+    assert packed.packed.device == packed.scale.device == torch.device('meta')
+
+
 @pytest.mark.parametrize('back_end', ['reference', 'torch_cpu'])
 def test_gradients_flow_through_to_the_input(back_end: str) -> None:
     """An adapter on a frozen packed base can be trained."""

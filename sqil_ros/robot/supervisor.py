@@ -61,6 +61,8 @@ class Supervisor:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, 'PYTHONPATH': path},
+                # Ctrl-C is for the node, which stops the worker in order; see also ``go_first``.
+                start_new_session=True,
             )
         settings = replace(self._settings, recover=recover)
         self._channel.send(Configure(settings.to_json()))

@@ -134,6 +134,7 @@ class Rig:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def _end(self, name: str) -> None:

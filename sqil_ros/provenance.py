@@ -26,8 +26,8 @@ def provenance(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     Returns:
         ``command, commit, modified, date, python, versions{}, machine{}``; ``commit`` is empty
-        outside a git checkout, ``modified`` says that the checkout differed from it, ``load`` is the
-        average number of busy cores' worth of work in the minute before the call.
+        outside a git checkout, ``modified`` says that the checkout differed from it, ``load`` is
+        how many processes wanted a core in the minute before the call.
     """
     return {
         'command': _command(list(sys.orig_argv[1:] if arguments is None else arguments)),

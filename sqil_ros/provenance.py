@@ -39,6 +39,7 @@ def provenance(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         'machine': {
             'processor': _processor(),
             'cores': os.cpu_count(),
+            'load': round(os.getloadavg()[0], 1),
             'system': platform.system(),
         },
     }

@@ -20,4 +20,5 @@ def test_it_says_what_is_needed_to_repeat() -> None:
     assert len(found['commit']) in (0, 40)
     assert found['versions']['numpy']
     assert found['machine']['cores'] >= 1
+    assert found['machine']['load'] >= 0.0
     assert json.loads(json.dumps(found)) == found

@@ -100,9 +100,10 @@ def _line(result: dict[str, Any]) -> str:
 
 @contextmanager
 def _load(processes: int) -> Iterator[None]:
-    """Keep the processor busy with so many loops."""
+    """Keep the processor busy with so many loops, each a session: Linux shares among those."""
     loops = [
-        subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(processes)
+        subprocess.Popen([sys.executable, '-c', 'while True: pass'], start_new_session=True)
+        for _ in range(processes)
     ]
     try:
         yield

@@ -72,6 +72,10 @@ class OpenVLA(PreTrainedModel):
         self.proprio_projector = (
             ProprioProjector(config.proprio_dim, width) if config.proprio_dim else None
         )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Every part has initialised itself."""
 
     def patch_features(self, pixels: Tensor) -> Tensor:
         """(B, cameras, 6, S, S) pixels to (B, cameras, patches, features): DINOv2, then SigLIP."""

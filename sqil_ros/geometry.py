@@ -164,9 +164,7 @@ def vector_from_pose(pose: Pose) -> Array:
 def base_from_base_link(pose: Pose) -> Pose:
     """A pose in REP-103 ``base_link`` seen from UR's ``base``: half a turn about z, det +1."""
     x, y, z = pose.position
-    return Pose(
-        np.array([-x, -y, z]), quat_multiply(_HALF_TURN_ABOUT_Z, pose.quaternion)
-    )
+    return Pose(np.array([-x, -y, z]), quat_multiply(_HALF_TURN_ABOUT_Z, pose.quaternion))
 
 
 def base_link_from_base(pose: Pose) -> Pose:

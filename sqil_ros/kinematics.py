@@ -19,6 +19,7 @@ from sqil_ros.geometry import (
 )
 from sqil_ros.types import Array, Pose
 
+
 @dataclass(frozen=True)
 class ArmModel:
     """Standard Denavit-Hartenberg lengths [m] of a six-joint UR arm."""

@@ -80,9 +80,7 @@ class Setpoint:
 class ReferencePath:
     """Timed targets, and a point that walks through them at bounded speed."""
 
-    def __init__(
-        self, pose: Pose, gripper: float, limits: MotionLimits, segment_s: float
-    ) -> None:
+    def __init__(self, pose: Pose, gripper: float, limits: MotionLimits, segment_s: float) -> None:
         """Stand still at ``pose``.
 
         Args:
@@ -136,9 +134,7 @@ class ReferencePath:
     def _plan(self, now_s: float) -> None:
         """Choose the velocity of the segment that starts now."""
         limits = self._limits
-        spin = quat_multiply(
-            self._target.pose.quaternion, quat_conjugate(self._pose.quaternion)
-        )
+        spin = quat_multiply(self._target.pose.quaternion, quat_conjugate(self._pose.quaternion))
         way = np.concatenate(
             [self._target.pose.position - self._pose.position, rotvec_from_quat(spin)]
         )

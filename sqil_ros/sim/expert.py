@@ -96,9 +96,7 @@ def _fetch(
     return _action(goal, command, wanted, CLOSED if at_grasp or closing else OPEN)
 
 
-def _carry(
-    task: Task, state: SceneState, source: Pose, command: Pose, tool_down: Array
-) -> Action:
+def _carry(task: Task, state: SceneState, source: Pose, command: Pose, tool_down: Array) -> Action:
     upright = _without_tilt(command, tool_down)
     if task.target is None:
         goal = np.array([*command.position[:2], _LIFT_HEIGHT])

@@ -75,7 +75,9 @@ def _simplify(name: str, folder: Path) -> None:
 
 def main() -> int:
     """Make every simplified model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.parse_args()
     for name in _MODELS:
         print(simplified_model(name))

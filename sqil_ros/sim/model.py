@@ -116,9 +116,7 @@ def add_camera(
     up: tuple[float, float, float] = (0.0, 0.0, 1.0),
 ) -> None:
     """Add a camera at ``position`` that looks at ``target``, both in the body's frame [m]."""
-    body.add_camera(
-        name=name, pos=position, quat=look_at(position, target, up), fovy=fovy_deg
-    )
+    body.add_camera(name=name, pos=position, quat=look_at(position, target, up), fovy=fovy_deg)
 
 
 def look_at(
@@ -139,7 +137,9 @@ def _add_robot(spec: mujoco.MjSpec) -> None:
     arm = mujoco.MjSpec.from_file(str(simplified_model('ur5e')))
     hand = mujoco.MjSpec.from_file(str(simplified_model('2f85')))
     palm = next(body for body in hand.bodies if body.name == 'base')
-    add_camera(palm, 'wrist', (-0.085, 0.0, 0.050), (-0.004, 0.0, 0.165), 70.0, up=(-1.0, 0.0, 0.3))
+    add_camera(
+        palm, 'wrist', (-0.085, 0.0, 0.050), (-0.004, 0.0, 0.165), 70.0, up=(-1.0, 0.0, 0.3)
+    )
     arm.attach(hand, prefix=GRIPPER, site=arm.site('attachment_site'))
     # Menagerie keeps UR's `base`; half a turn about z makes it REP-103 `base_link`.
     half_turn = spec.worldbody.add_frame(quat=[0.0, 0.0, 0.0, 1.0])
@@ -155,7 +155,9 @@ def _add_robot(spec: mujoco.MjSpec) -> None:
         actuator.biasprm[1] = -stiffness
         actuator.biasprm[2] = -0.08 * stiffness
     for geom in spec.geoms:
-        if geom.name.startswith(f'{GRIPPER}right_pad') or geom.name.startswith(f'{GRIPPER}left_pad'):
+        if geom.name.startswith(f'{GRIPPER}right_pad') or geom.name.startswith(
+            f'{GRIPPER}left_pad'
+        ):
             geom.condim = 4
             geom.friction = [1.0, 0.02, 0.0005]
         if geom.contype == 1 and _belongs_to_robot(geom.parent):
@@ -178,4 +180,3 @@ def gripper_opening(driver_angle: float) -> float:
 def gripper_control(opening: float) -> float:
     """Actuator control 0..255 for an opening; inverse sense, as on the Robotiq socket."""
     return 255.0 * (1.0 - opening)
-

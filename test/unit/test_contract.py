@@ -62,9 +62,7 @@ def test_a_malformed_file_is_refused_by_name(tmp_path, line, word):
         Contract.load(path)
 
 
-@given(
-    st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6).map(np.array), st.floats(0.0, 1.0)
-)
+@given(st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6).map(np.array), st.floats(0.0, 1.0))
 def test_state_and_pose_are_inverse(vector, opening):
     state = np.append(vector, opening)
     np.testing.assert_allclose(

@@ -6,8 +6,6 @@ import dataclasses
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-
-from sqil_ros.errors import EpisodeError
 from sqil_training.collect import main as collect
 from sqil_training.collect import plan
 from sqil_training.episodes import (
@@ -20,6 +18,8 @@ from sqil_training.episodes import (
     write_episode,
 )
 
+from sqil_ros.errors import EpisodeError
+
 
 def _picture(seed):
     rng = np.random.default_rng(seed)
@@ -30,7 +30,9 @@ def _picture(seed):
 @pytest.fixture
 def episode():
     rng = np.random.default_rng(0)
-    pictures = tuple(tuple(encode_picture(_picture(3 * t + c)) for t in range(4)) for c in range(2))
+    pictures = tuple(
+        tuple(encode_picture(_picture(3 * t + c)) for t in range(4)) for c in range(2)
+    )
     return Episode(
         task='lift_eggplant',
         instruction='lift the eggplant',

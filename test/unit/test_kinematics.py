@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sqil_ros.geometry import apply_delta, matrix_from_quat, pose_delta
-from sqil_ros.kinematics import ARMS, FLANGE, UR5E, condition_number, forward, inverse_near, jacobian
+from sqil_ros.kinematics import (
+    ARMS,
+    FLANGE,
+    UR5E,
+    condition_number,
+    forward,
+    inverse_near,
+    jacobian,
+)
 from sqil_ros.types import Pose
 
 _ALPHA = (np.pi / 2, 0.0, 0.0, np.pi / 2, -np.pi / 2, 0.0)

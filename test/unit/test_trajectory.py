@@ -71,7 +71,9 @@ def test_a_target_waits_for_its_time():
     trajectory = Trajectory(START, 1.0, PERIOD, 0.02)
     trajectory.push(Waypoint(0.5, apply_delta(START, np.array([0.04, 0, 0, 0, 0, 0])), 0.0))
     before = [trajectory.step(0.02 * i) for i in range(25)]
-    np.testing.assert_allclose([s.pose.position for s in before], [START.position] * 25, atol=1e-12)
+    np.testing.assert_allclose(
+        [s.pose.position for s in before], [START.position] * 25, atol=1e-12
+    )
     assert all(s.gripper == 1.0 for s in before)
     assert trajectory.step(0.5).gripper == 0.0
 

@@ -260,7 +260,9 @@ def main(argv: list[str] | None = None) -> int:
         prog='sqil-train-bc', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument('--data', type=Path, nargs='+', required=True, help='episode trees')
-    parser.add_argument('--out', type=Path, required=True, help='run directory; resumed if it has one')
+    parser.add_argument(
+        '--out', type=Path, required=True, help='run directory; resumed if it has one'
+    )
     parser.add_argument('--minutes', type=float, default=math.inf, help='stop after this long')
     parser.add_argument('--threads', type=int, default=2, help='torch threads')
     defaults = Settings()

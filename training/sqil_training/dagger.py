@@ -5,8 +5,7 @@ Ross, Gordon and Bagnell (2011): a learner must be taught in the states it visit
 expert takes over at random now and then, so that episodes also reach their end.
 
 examples:
-  sqil-dagger --checkpoint runs/bc/checkpoint --episodes 100 --first-seed 4000 \\
-      --collection round1 --out data/dagger
+  sqil-dagger --checkpoint runs/bc/checkpoint --first-seed 4000 --collection r1 --out data/d
 """
 
 from __future__ import annotations

@@ -81,7 +81,10 @@ class Demonstrations:
             [episode.privileged['labels'].reshape(-1, len(names), 7) for episode in episodes]
         )
         self.keypoints = np.concatenate(
-            [episode.privileged['keypoints'].reshape(len(episode), 2, -1, 2) for episode in episodes]
+            [
+                episode.privileged['keypoints'].reshape(len(episode), 2, -1, 2)
+                for episode in episodes
+            ]
         )
         self.objects = np.concatenate(
             [episode.privileged['objects'].reshape(len(episode), -1, 3) for episode in episodes]

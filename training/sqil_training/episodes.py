@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bridge-shaped episodes on disk, with the pickles replaced by parquet and JSON.
 
-    <root>/<task>/<collection>/raw/traj_group{i // 1000}/traj{i}/
-        images0/im_{t}.jpg   images1/im_{t}.jpg     one folder per camera of the contract
-        lang.txt                                    the instruction
-        steps.parquet                               one row per step, see `Episode`
-        episode.json                                schema, contract hash, success, seed, origin
+<root>/<task>/<collection>/raw/traj_group{i // 1000}/traj{i}/
+    images0/im_{t}.jpg   images1/im_{t}.jpg     one folder per camera of the contract
+    lang.txt                                    the instruction
+    steps.parquet                               one row per step, see `Episode`
+    episode.json                                schema, contract hash, success, seed, origin
 """
 
 from __future__ import annotations

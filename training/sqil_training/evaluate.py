@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import SqilError
+from sqil_ros.proportions import wilson_interval
 from sqil_ros.provenance import provenance
 from sqil_ros.share import share_directory
 from sqil_ros.sim.arm import SimulatedArm
@@ -36,7 +37,6 @@ from sqil_ros.sim.tasks import TASKS, Task, task_by_name
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_ros.sim.variation import VARIATIONS
 from sqil_ros.types import Array, Observation
-from sqil_ros.proportions import wilson_interval
 from sqil_training.rollout import Actor, Outcome, roll_out
 
 DEFAULT_CHECKPOINT = share_directory() / 'models' / 'toy_sink_openvla'
@@ -143,7 +143,8 @@ class Journal:
             found = json.loads(lines[0])
             if found != asdict(condition):
                 raise SqilError(
-                    f'{path} holds an unfinished run of {found}; remove it or choose another --json.'
+                    f'{path} holds an unfinished run of {found}; remove it or choose another '
+                    '--json.'
                 )
             self.outcomes = [Outcome(**json.loads(line)) for line in lines[1:]]
         else:
@@ -220,7 +221,9 @@ def report(condition: Condition, outcomes: Sequence[Outcome], seeds: list[int]) 
     total = summary(outcomes)
     return {
         'profile': condition.profile if condition.policy != 'expert' else 'expert',
-        'condition': {name: value for name, value in asdict(condition).items() if name != 'checkpoint'},
+        'condition': {
+            name: value for name, value in asdict(condition).items() if name != 'checkpoint'
+        },
         'seeds': seeds,
         'success': total['success'],
         'interval': total['interval'],
@@ -252,7 +255,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--batch', type=int, default=5, help='arms per process')
     args = parser.parse_args(argv)
     condition = Condition(
-        args.policy, str(args.checkpoint), args.profile, args.variation, args.instruction, args.images
+        args.policy,
+        str(args.checkpoint),
+        args.profile,
+        args.variation,
+        args.instruction,
+        args.images,
     )
     seeds = list(range(args.first_seed, args.first_seed + args.episodes))
     try:

@@ -17,7 +17,7 @@ WEIGHTS, FACTS = 'state.safetensors', 'state.json'
 
 
 def save_state(run: Path, trainer: Trainer) -> None:
-    """Write weights, averages and optimiser moments; the old state stays until the new is whole."""
+    """Write weights, averages and moments; the old state stays until the new is whole."""
     tensors = {}
     for name, parameter in trainer.parameters.items():
         tensors[f'weight.{name}'] = parameter.detach()

@@ -87,7 +87,8 @@ def load_openvla(
     manifest = read_manifest(directory)
     if profile != FULL_PRECISION:
         found = find_profile(directory, profile, contract.hash)
-        model = OpenVLA(OpenVLA.config_class.from_pretrained(directory))
+        with torch.device('meta'):  # every weight comes from the profile
+            model = OpenVLA(OpenVLA.config_class.from_pretrained(directory))
         apply_profile(model, found)
         model.eval()
     else:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from transformers import (
-    DynamicCache,
     Dinov2WithRegistersModel,
+    DynamicCache,
     LlamaForCausalLM,
     PreTrainedModel,
     SiglipVisionModel,
@@ -55,7 +56,11 @@ class OpenVLA(PreTrainedModel):
     """
 
     config_class = OpenVLAConfig
-    _no_split_modules = ['LlamaDecoderLayer', 'SiglipEncoderLayer', 'Dinov2WithRegistersLayer']
+    _no_split_modules: ClassVar[list[str]] = [
+        'LlamaDecoderLayer',
+        'SiglipEncoderLayer',
+        'Dinov2WithRegistersLayer',
+    ]
 
     def __init__(self, config: OpenVLAConfig) -> None:
         super().__init__(config)
@@ -160,7 +165,7 @@ class OpenVLA(PreTrainedModel):
 
 
 def merged(features: Tensor, side: int) -> Tensor:
-    """(B, cameras, patches, F) to squares of ``side`` patches: (B, cameras, patches / side^2, ..)."""
+    """(B, cameras, patches, F) to one token per square of ``side`` by ``side`` patches."""
     if side == 1:
         return features
     batch, cameras, patches, width = features.shape

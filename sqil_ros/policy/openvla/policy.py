@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from sqil_ros.policy.base import PolicyDescription
-from sqil_ros.policy.openvla.action_tokenizer import decode
+from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode
 from sqil_ros.policy.openvla.config import N_ACTIONS
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
 from sqil_ros.policy.openvla.statistics import Normalizer
+from sqil_ros.quant.size import back_end_names, model_bytes
 from sqil_ros.timing import Spans
 from sqil_ros.types import ActionChunk, Array, Observation
 
@@ -48,12 +49,12 @@ class OpenVLAPolicy:
 
     def describe(self) -> PolicyDescription:
         """Facts for the status topic."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
+        size = model_bytes(self.model)
         return PolicyDescription(
             name=self._name,
-            back_end='torch',
-            parameters=sum(p.numel() for p in self.model.parameters()),
-            weight_bytes=sum(t.numel() * t.element_size() for t in tensors),
+            back_end=back_end_names(self.model),
+            parameters=size.weights,
+            weight_bytes=size.total,
         )
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -74,7 +75,7 @@ class OpenVLAPolicy:
             tokens = self.model.predict_tokens(batch, features).cpu().numpy()
         return self.actions_from_tokens(tokens)
 
-    def actions_from_tokens(self, tokens: Array) -> Array:
+    def actions_from_tokens(self, tokens: Tokens) -> Array:
         """(B, 7) token ids to physical actions."""
         config = self.model.config
         normalized = decode(tokens, config.text_vocab_size, config.n_action_bins)

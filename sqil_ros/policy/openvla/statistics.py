@@ -38,9 +38,7 @@ class Normalizer:
 
     def denormalize(self, values: Array) -> Array:
         """Inverse of :func:`normalize` inside the clipping range."""
-        return np.where(
-            self.mask, 0.5 * (values + 1.0) * (self.q99 - self.q01) + self.q01, values
-        )
+        return np.where(self.mask, 0.5 * (values + 1.0) * (self.q99 - self.q01) + self.q01, values)
 
 
 def describe(values: Array, mask: list[bool]) -> dict[str, list]:

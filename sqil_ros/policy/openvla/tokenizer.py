@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from sqil_ros.errors import CheckpointError
 from sqil_ros.policy.openvla.processor import prompt_text
 
 BOS, EOS = '<s>', '</s>'
@@ -38,4 +39,7 @@ def train_tokenizer() -> Tokenizer:
 
 def space_token(tokenizer: Tokenizer) -> int:
     """Id of the bare space that ends a prompt."""
-    return int(tokenizer.token_to_id('\u0120'))
+    token = tokenizer.token_to_id('\u0120')
+    if token is None:
+        raise CheckpointError('The tokenizer has no token for a bare space; fetch it again.')
+    return int(token)

@@ -53,7 +53,7 @@ class Settings:
     relabel: float = 0.6
     bin_spread: float = 1.5
     keypoint_weight: float = 0.5
-    goal_weight: float = 1.0
+    goal_weight: float = 4.0
     jitter: float = 0.15
     seed: int = 0
     report: int = 100
@@ -159,7 +159,9 @@ class Trainer:
         )
         action = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
         keypoints, pixel_error = self.readouts.keypoint_loss(
-            features, torch.from_numpy(samples.keypoints).float()
+            features,
+            torch.from_numpy(samples.keypoints).float(),
+            torch.from_numpy(samples.places).float(),
         )
         goals, goal_error = self.readouts.goal_loss(
             states[:, 0], torch.from_numpy(samples.goals).float()

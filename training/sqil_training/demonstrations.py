@@ -25,6 +25,7 @@ class Samples:
     Attributes:
         images: (B, cameras, H, W, 3) uint8 RGB.
         keypoints: (B, cameras, P, 2) pixel positions in 0..1 (simulation only).
+        places: (B, cameras, P, 3) the same points in metres, as :func:`_places` has them.
         picture: (R,) which of the B pictures a question is about.
         instructions: R sentences.
         proprio: (R, 14) measured state, then command.
@@ -34,6 +35,7 @@ class Samples:
 
     images: np.ndarray
     keypoints: Array
+    places: Array
     picture: np.ndarray
     instructions: list[str]
     proprio: Array
@@ -124,6 +126,7 @@ class Demonstrations:
         return Samples(
             images=images,
             keypoints=self.keypoints[rows],
+            places=_places(self.objects[rows], self.proprio[rows, :3]),
             picture=picture,
             instructions=[TASKS[task].instruction for task in tasks],
             proprio=self.proprio[asked],
@@ -136,6 +139,20 @@ class Demonstrations:
                 ]
             ),
         )
+
+
+# Middle of the counter [m]; the third-person camera's places are seen from here.
+_MIDDLE = np.array([0.49, 0.0, 0.0])
+
+
+def _places(objects: Array, tcp: Array) -> Array:
+    """What each camera can tell of the (N, P, 3) objects and the (N, 3) measured TCP.
+
+    The third-person camera stands still and knows the world; the wrist camera moves with the TCP
+    and knows what lies around it.
+    """
+    points = np.concatenate([objects, tcp[:, None]], axis=1)
+    return np.stack([points - _MIDDLE, points - tcp[:, None]], axis=1)
 
 
 def _object_index(names: list[str]) -> np.ndarray:

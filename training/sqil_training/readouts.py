@@ -21,14 +21,21 @@ class Readouts(nn.Module):
         self.side = int(patches**0.5)
         self.where = nn.Linear(features, points)
         self.offset = nn.Linear(features, 2 * points)
+        self.place = nn.Linear(features, 3 * points)
         self.goals = nn.Linear(width, 6)
 
-    def keypoint_loss(self, features: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+    def keypoint_loss(
+        self, features: Tensor, keypoints: Tensor, places: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Loss and mean pixel error (fraction of the image) of the key points in view.
+
+        The patch that shows a point is asked for the rest of the way to it and for its place in
+        the world, so that whoever attends to the patch can read metres from it.
 
         Args:
             features: (B, cameras, patches, F).
             keypoints: (B, cameras, P, 2) positions in 0..1, outside where not in view.
+            places: (B, cameras, P, 3) positions that a camera can tell [m].
         """
         side = self.side
         visible = ((keypoints > 0.0) & (keypoints < 1.0)).all(-1)
@@ -36,22 +43,20 @@ class Readouts(nn.Module):
         cell = scaled.floor()
         index = (cell[..., 1] * side + cell[..., 0]).long()
         logits = self.where(features).transpose(-1, -2).float()
-        place = nn.functional.cross_entropy(
+        where = nn.functional.cross_entropy(
             logits.flatten(0, 2), index.flatten(), reduction='none'
         ).view_as(index)
         offsets = self.offset(features).float().unflatten(-1, (-1, 2)).movedim(-2, -3)
-        at = index[..., None, None].expand(*index.shape, 1, 2)
-        found = offsets.gather(-2, at).squeeze(-2)
-        wanted = scaled - cell - 0.5
-        error = (found - wanted).abs().sum(-1)
+        metres = self.place(features).float().unflatten(-1, (-1, 3)).movedim(-2, -3) * 0.1
+        rest = _pick(offsets, index) - (scaled - cell - 0.5)
+        apart = _pick(metres, index) - places
         weight = visible.float()
         total = weight.sum().clamp(min=1.0)
-        loss = ((place + error) * weight).sum() / total
+        terms = where + rest.abs().sum(-1) + 10.0 * apart.abs().sum(-1)
+        loss = (terms * weight).sum() / total
         with torch.no_grad():
             best = logits.argmax(-1)
-            guess_at = best[..., None, None].expand(*best.shape, 1, 2)
-            guess = offsets.gather(-2, guess_at).squeeze(-2) + 0.5
-            guess = guess + torch.stack([best % side, best // side], -1)
+            guess = _pick(offsets, best) + 0.5 + torch.stack([best % side, best // side], -1)
             miss = ((guess - scaled) / side).norm(dim=-1)
             pixels = (miss * weight).sum() / total
         return loss, pixels
@@ -67,3 +72,9 @@ class Readouts(nn.Module):
         found = self.goals(states).float() * 0.1
         error = (found - wanted).unflatten(-1, (2, 3))
         return error.abs().mean() * 10.0, error.norm(dim=-1).mean()
+
+
+def _pick(values: Tensor, patch: Tensor) -> Tensor:
+    """From (..., P, patches, D) the row of each point's (..., P) ``patch``: (..., P, D)."""
+    at = patch[..., None, None].expand(*patch.shape, 1, values.shape[-1])
+    return values.gather(-2, at).squeeze(-2)

@@ -33,13 +33,18 @@ def save_state(run: Path, trainer: Trainer) -> None:
 
 
 def load_state(run: Path, trainer: Trainer) -> None:
-    """Restore what :func:`save_state` wrote, if anything; statistics stay those of the start."""
+    """Restore what :func:`save_state` wrote, if anything; statistics stay those of the start.
+
+    A read-out that is new since then starts afresh: it is no part of the policy.
+    """
     if not (run / FACTS).is_file():
         return
     facts = json.loads((run / FACTS).read_text(encoding='utf-8'))
     tensors = load_file(run / WEIGHTS)
     with torch.no_grad():
         for name, parameter in trainer.parameters.items():
+            if f'weight.{name}' not in tensors:
+                continue
             parameter.copy_(tensors[f'weight.{name}'])
             trainer.averaged[name].copy_(tensors[f'average.{name}'])
             state = trainer.optimizer.state[parameter]

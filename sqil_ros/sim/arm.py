@@ -13,16 +13,14 @@ from sqil_ros.contract import Contract, state_from_pose
 from sqil_ros.errors import RobotFault
 from sqil_ros.geometry import base_from_base_link
 from sqil_ros.kinematics import ARMS, inverse_near
-from sqil_ros.safety import Box, FilterMemory, SafetyContext, SafetyLimits, Verdict, filter_action
+from sqil_ros.safety import FilterMemory, SafetyContext, SafetyLimits, Verdict, filter_action
+from sqil_ros.sim.limits import TABLE_Z, WORKSPACE
 from sqil_ros.sim.servo import ServoFilter
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_ros.trajectory import Trajectory, Waypoint
 from sqil_ros.types import Action, Observation, Pose
 
 _CYCLE_S = 0.02
-# Where the gripper may go in the toy sink [m]; the margin that the filter keeps leaves the finger
-# tips 8 mm above the counter, low enough for an eggplant. config/ur5_policy.yaml has the same box.
-TOY_SINK_WORKSPACE = Box((0.25, -0.45, -0.012), (0.75, 0.40, 0.55))
 
 
 class SimulatedArm:
@@ -35,7 +33,7 @@ class SimulatedArm:
         self._model = ARMS[self._contract.robot]
         self._cycles = round(self._contract.period_s / _CYCLE_S)
         self._limits = SafetyLimits.for_contract(
-            self._contract, workspace=TOY_SINK_WORKSPACE, table_z=-0.012
+            self._contract, workspace=WORKSPACE, table_z=TABLE_Z
         )
 
     def reset(self, seed: int) -> None:

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README says what the result files say."""
+
+import json
+
+from sqil_training.results_table import filled, main, results_text
+
+
+def test_the_readme_is_up_to_date():
+    assert main(['--check']) == 0, 'run python -m sqil_training.results_table'
+
+
+def test_a_result_becomes_a_row_with_its_interval(tmp_path):
+    tasks = {'lift_eggplant': {'successes': 9, 'episodes': 10}}
+    content = {'success': 0.9, 'interval': [0.6, 0.98], 'tasks': tasks}
+    (tmp_path / 'int4.json').write_text(json.dumps(content))
+    (tmp_path / 'other.json').write_text('{"frames": 3}')
+    text = results_text(tmp_path)
+    assert '9/10' in text and '90.0% [60.0%, 98.0%]' in text and 'other' not in text
+
+
+def test_only_the_part_between_the_markers_changes():
+    readme = 'a\n<!-- results: begin -->\nold\n<!-- results: end -->\nz\n'
+    once = filled(readme, 'new')
+    assert once == 'a\n<!-- results: begin -->\nnew\n<!-- results: end -->\nz\n'
+    assert filled(once, 'new') == once

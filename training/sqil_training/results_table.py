@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the README's results from the files in docs/results.
+
+examples:
+  python -m sqil_training.results_table            rewrite the README
+  python -m sqil_training.results_table --check    exit 1 if it is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqil_ros.share import share_directory
+from sqil_ros.sim.tasks import TASKS
+
+BEGIN, END = '<!-- results: begin -->', '<!-- results: end -->'
+
+
+def success_rows(results: Path) -> list[str]:
+    """A table row for every evaluation (a file with ``tasks`` and ``interval``)."""
+    rows = []
+    for path in sorted(results.glob('*.json')):
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if not {'tasks', 'interval', 'success'} <= set(content):
+            continue
+        cells = [_share(content['tasks'].get(task.name)) for task in TASKS]
+        low, high = content['interval']
+        rows.append(
+            f'| [{path.stem}](docs/results/{path.name}) | {" | ".join(cells)} '
+            f'| {content["success"]:.1%} [{low:.1%}, {high:.1%}] |'
+        )
+    return rows
+
+
+def results_text(results: Path) -> str:
+    """What stands between the markers: a table, or a word that there is nothing yet."""
+    rows = success_rows(results)
+    if not rows:
+        return 'Nothing has been evaluated yet.'
+    names = ' | '.join(task.name for task in TASKS)
+    head = [
+        'Successes in the toy sink on seeds never trained on, with Wilson 95 % intervals; each',
+        'file holds the command that made it.',
+        '',
+        f'| evaluation | {names} | all |',
+        f'|---|{"---|" * (len(TASKS) + 1)}',
+    ]
+    return '\n'.join(head + rows)
+
+
+def filled(readme: str, text: str) -> str:
+    """``readme`` with ``text`` between its markers."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f'{before}{BEGIN}\n{text}\n{END}{after}'
+
+
+def _share(entry: dict[str, Any] | None) -> str:
+    return '–' if entry is None else f'{entry["successes"]}/{entry["episodes"]}'
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--check', action='store_true')
+    args = parser.parse_args(argv)
+    readme = share_directory() / 'README.md'
+    old = readme.read_text(encoding='utf-8')
+    new = filled(old, results_text(share_directory() / 'docs' / 'results'))
+    if args.check:
+        return int(new != old)
+    readme.write_text(new, encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -21,9 +21,10 @@ from sqil_ros.geometry import (
     quat_multiply,
     rotvec_from_quat,
 )
+from sqil_ros.share import share_directory
 from sqil_ros.types import Array, Pose
 
-DEFAULT_PATH = Path(__file__).resolve().parent.parent / 'config' / 'contract.yaml'
+DEFAULT_PATH = share_directory() / 'config' / 'contract.yaml'
 
 
 @dataclass(frozen=True)

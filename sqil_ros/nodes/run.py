@@ -47,6 +47,10 @@ def run(create: Callable[[], Node], args: Sequence[str] | None = None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # told to stop
+    except RuntimeError:
+        # rclpy takes a message while the signal handler ends the context under it.
+        if rclpy.ok():
+            raise
     except (SqilError, ParameterException) as error:
         print(f'{type(error).__name__}: {error}', file=sys.stderr, flush=True)
         return 1

@@ -15,14 +15,12 @@ from sqil_ros.contract import Contract
 from sqil_ros.share import share_directory
 
 pytestmark = [pytest.mark.ros, pytest.mark.sim, pytest.mark.slow]
-CHECKPOINT = share_directory() / 'models' / 'toy_sink_openvla'
 STEPS = 15
 
 
 def demo_command(*words, robot_ip):
+    # A policy whose motion is known: a trained one may press on something and be stopped for it.
     policy = ['--checkpoint', 'builtin:image_mean', '--profile', 'fp']
-    if CHECKPOINT.is_dir():
-        policy = []
     options = ['--tasks', 'lift_eggplant', '--episodes', '1', '--max-steps', str(STEPS)]
     return [
         sys.executable, '-m', 'sqil_ros.demo', *policy, *options, '--robot-ip', robot_ip, *words
@@ -70,7 +68,8 @@ def test_one_short_episode_leaves_result_report_and_bag(graph, tmp_path):
     (episode,) = result['episodes']
     assert (episode['task'], episode['seed'], episode['fault']) == ('lift_eggplant', 10000, '')
     assert STEPS <= episode['steps'] <= STEPS + 2 or episode['success']
-    assert result['ticks'] >= episode['steps']
+    # Ticks are counted by the policy's status, which comes once a second: up to five behind.
+    assert result['ticks'] >= episode['steps'] - 5
     assert result['missed_ticks'] < result['ticks']
     latency = result['latency_ms']
     assert 0.0 < latency['p50'] <= latency['p95'] <= latency['p99'] < 1000.0

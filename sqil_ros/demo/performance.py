@@ -75,7 +75,10 @@ def perform(
             console.ended(number, episode, outcome)
             outcomes.append(outcome)
         scene.close()
-        status = performer.operator.policy
+        # The status counts the ticks and comes once a second: the next one knows the last action.
+        operator, seen = performer.operator, performer.operator.policy
+        operator.wait_for(lambda: operator.policy is not seen, 'A last status of the policy', 5.0)
+        status = operator.policy
         assert status is not None
         return Performance(tuple(outcomes), status.ticks, status.missed_ticks)
 

@@ -63,12 +63,21 @@ class Contract:
         """
         if not path.is_file():
             raise ContractMismatch(f'No contract at {path}; pass the path of a contract.yaml.')
-        raw = yaml.safe_load(path.read_text(encoding='utf-8'))
+        return cls.parse(path.read_text(encoding='utf-8'), str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Contract:
+        """Read YAML or JSON that came from ``source``.
+
+        Raises:
+            ContractMismatch: a field is unknown, absent or malformed.
+        """
+        raw = yaml.safe_load(text)
         wanted = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(raw, dict) or set(raw) != wanted:
             found = set(raw) if isinstance(raw, dict) else set()
             raise ContractMismatch(
-                f'{path}: missing fields {sorted(wanted - found)}, unknown fields '
+                f'{source}: missing fields {sorted(wanted - found)}, unknown fields '
                 f'{sorted(found - wanted)}; a contract has exactly {sorted(wanted)}.'
             )
         raw['cameras'] = tuple(Camera(**camera) for camera in raw['cameras'])
@@ -76,15 +85,18 @@ class Contract:
             raw[name] = tuple(float(value) for value in raw[name])
             if len(raw[name]) != length:
                 raise ContractMismatch(
-                    f'{path}: {name} has {len(raw[name])} values; it needs {length}.'
+                    f'{source}: {name} has {len(raw[name])} values; it needs {length}.'
                 )
         return cls(**raw)
+
+    def to_json(self) -> str:
+        """Every field in a canonical order; :meth:`parse` reads it back."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(',', ':'))
 
     @cached_property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 over the canonical JSON of every field."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(',', ':'))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     @property
     def period_s(self) -> float:

@@ -30,6 +30,10 @@ class ProfileError(SqilError):
     """A quantisation profile is unknown, corrupt or does not fit the checkpoint."""
 
 
+class PolicyLost(SqilError):
+    """The process of a policy died or does not answer; nobody acts until the node is restarted."""
+
+
 class EpisodeError(SqilError):
     """A recorded episode or an episode tree is incomplete or malformed."""
 

@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqil_ros.align import TickClock
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ParameterError
 from sqil_ros.observation import FreshnessLimits
-from sqil_ros.policy.base import Policy
-from sqil_ros.policy.loader import check_profile, checkpoint_directory, load_policy
-from sqil_ros.policy.selftest import sample_images, self_test
+from sqil_ros.policy.loader import check_profile, checkpoint_directory
+from sqil_ros.policy.own_process import PolicyProcess
+from sqil_ros.policy.selftest import SelfTest, sample_images, self_test
 from sqil_ros.policy_loop import PolicyLoop, Step
 from sqil_ros.quant.swap import ProfileSlot, SwapStatus
 from sqil_ros.timing import LatencyWindow, StageLatency
+from sqil_ros.types import Image
 
 TOTAL = 'image_to_command'
 
@@ -67,10 +68,9 @@ class PolicySession:
         """
         self._params = params
         check_profile(params.checkpoint, params.profile, params.contract)
-        _limit_threads(params)
         self._samples = sample_images(params.contract, checkpoint_directory(params.checkpoint))
-        policy = load_policy(params.checkpoint, params.profile, params.contract, params.device)
-        self.self_test = self_test(policy, self._samples)
+        policy = self._start(params.profile)
+        self.self_test = _proven(policy, self._samples, repeats=5)
         self.description = policy.describe()
         self.loop = PolicyLoop(
             params.contract,
@@ -82,7 +82,7 @@ class PolicySession:
         self._window = LatencyWindow(params.latency_window)
         self._window_access = threading.Lock()
         self._policy = policy
-        self._slot: ProfileSlot[Policy] = ProfileSlot(
+        self._slot: ProfileSlot[PolicyProcess] = ProfileSlot(
             policy.profile, policy, validate=self._validate, load=self._load, on_change=on_swap
         )
 
@@ -104,10 +104,12 @@ class PolicySession:
         """
         self._slot.request(profile)
 
-    def take_policy(self) -> Policy:
+    def take_policy(self) -> PolicyProcess:
         """The policy for the next step; another profile takes over here and nowhere else."""
         policy = self._slot.take()
         if policy is not self._policy:
+            # Ending a process takes longer than a tick should wait.
+            threading.Thread(target=self._policy.close, daemon=True).start()
             self._policy = policy
             self.description = policy.describe()
             with self._window_access:
@@ -127,20 +129,30 @@ class PolicySession:
     def close(self) -> None:
         """Call off a swap and let the policy go."""
         self._slot.close()
+        self._policy.close()
 
     def _validate(self, profile: str) -> None:
         check_profile(self._params.checkpoint, profile, self._params.contract)
 
-    def _load(self, profile: str, obsolete: Callable[[], bool]) -> Policy:
-        params = self._params
-        policy = load_policy(params.checkpoint, profile, params.contract, params.device)
-        if not obsolete():
-            self_test(policy, self._samples, repeats=2)
+    def _load(self, profile: str, obsolete: Callable[[], bool]) -> PolicyProcess:
+        policy = self._start(profile)
+        if obsolete():
+            policy.close()
+        else:
+            _proven(policy, self._samples, repeats=2)
         return policy
 
+    def _start(self, profile: str) -> PolicyProcess:
+        params = self._params
+        return PolicyProcess(
+            params.checkpoint, profile, params.contract, params.device, params.threads
+        )
 
-def _limit_threads(params: PolicyParams) -> None:
-    if checkpoint_directory(params.checkpoint) is not None:
-        import torch  # only for a policy that computes with it
 
-        torch.set_num_threads(params.threads)
+def _proven(policy: PolicyProcess, samples: Sequence[Image], repeats: int) -> SelfTest:
+    """What the self-test found; a policy that fails it is ended."""
+    try:
+        return self_test(policy, samples, repeats=repeats)
+    except Exception:
+        policy.close()
+        raise

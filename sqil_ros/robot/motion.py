@@ -155,10 +155,10 @@ class Motion:
                 raise RobotFault('A fault is latched; call reset_fault, then try again.')
             act()
         except SqilError as error:
-            self._send(Reply(number, False, str(error)))
+            self._reply(number, False, str(error))
         else:
             if not later:
-                self._send(Reply(number, True, self.mode.name.lower()))
+                self._reply(number, True, self.mode.name.lower())
 
     def _start(self, dry_run: bool, now_s: float) -> None:
         self.disarm()
@@ -260,10 +260,13 @@ class Motion:
     def _finish_home(self, ok: bool, message: str) -> None:
         if self._homing is None:
             return
-        self._send(Reply(self._homing.request, ok, message))
-        self._homing = None
+        request, self._homing = self._homing.request, None
         if self.mode is Mode.HOMING:
             self.mode = Mode.DISARMED
+        self._reply(request, ok, message)
+
+    def _reply(self, request: int, ok: bool, message: str) -> None:
+        self._send(Reply(request, ok, message, int(self.mode)))
 
     def _watch_rest(self) -> None:
         """While disarmed only what needs an operator is latched."""

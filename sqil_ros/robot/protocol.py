@@ -99,11 +99,12 @@ class Quit:
 
 @dataclass(frozen=True)
 class Reply:
-    """Outcome of an Arm, Disarm or Home."""
+    """Outcome of an Arm, Disarm or Home, and the :class:`Mode` the worker is in after it."""
 
     request: int
     ok: bool
     message: str
+    mode: int
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,17 @@ def test_bad_name_is_refused_and_the_old_profile_stays(session):
 
 
 def test_profile_that_fails_its_self_test_does_not_take_over(session, monkeypatch):
-    monkeypatch.setattr('sqil_ros.policy_session.load_policy', lambda *_: CirclePolicy('int4_x'))
+    class Blind(CirclePolicy):
+        def close(self):
+            ended.append(self.profile)
+
+    ended = []
+    monkeypatch.setattr('sqil_ros.policy_session.PolicyProcess', lambda *_: Blind('int4_x'))
     session.request_profile('int4_x')
     status = session._slot.wait(10.0)
     assert status.state == 'failed'
     assert 'ignores its cameras' in status.message
+    assert ended == ['int4_x']
     assert session.take_policy().profile == 'fp'
 
 

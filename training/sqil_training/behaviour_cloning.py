@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import queue
+import re
 import sys
 import threading
 import time
@@ -35,8 +36,11 @@ from sqil_ros.policy.openvla.processor import Batch, Processor, pixels_from_imag
 from sqil_ros.policy.openvla.statistics import Normalizer, dataset_statistics
 from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
 from sqil_training.demonstrations import Demonstrations, Samples
+from sqil_training.muon import Muon
 from sqil_training.readouts import Readouts
 from sqil_training.run_state import load_state, save_state
+
+_OUTER = re.compile('embed|lm_head|_token')
 
 
 @dataclass(frozen=True)
@@ -102,18 +106,35 @@ class Trainer:
         self.refresh_statistics()
         self.trained = nn.ModuleDict({'model': self.model, 'readouts': self.readouts})
         self.parameters = dict(self.trained.named_parameters())
-        decayed = [p for p in self.parameters.values() if p.ndim >= 2]
-        plain = [p for p in self.parameters.values() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {'params': decayed, 'weight_decay': settings.weight_decay},
-                {'params': plain, 'weight_decay': 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=(0.9, 0.98),
+        # Muon is for the matrices inside the network; embeddings and read-outs keep AdamW.
+        inner = {
+            name: p
+            for name, p in self.parameters.items()
+            if p.ndim == 2 and name.startswith('model.') and not _OUTER.search(name)
+        }
+        outer = [p for name, p in self.parameters.items() if name not in inner]
+        rate, decay = settings.learning_rate, settings.weight_decay
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            Muon(inner.values(), rate, decay),
+            torch.optim.AdamW(
+                [
+                    {'params': [p for p in outer if p.ndim >= 2], 'weight_decay': decay},
+                    {'params': [p for p in outer if p.ndim < 2], 'weight_decay': 0.0},
+                ],
+                lr=rate,
+                betas=(0.9, 0.98),
+            ),
         )
         self.averaged = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.step = 0
+
+    def moments(self, parameter: Tensor) -> dict[str, Tensor]:
+        """What the optimiser of ``parameter`` remembers of it; may be written to."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                if any(parameter is p for p in group['params']):
+                    return optimizer.state[parameter]
+        raise KeyError('no optimiser has this parameter')
 
     def refresh_statistics(self) -> None:
         """Rebuild what depends on ``self.statistics``."""
@@ -185,18 +206,19 @@ class Trainer:
         """One update."""
         settings = self.settings
         batch, labels = self.batch(samples)
-        for group in self.optimizer.param_groups:
-            group['lr'] = learning_rate(settings, self.step)
         terms = self.losses(batch, labels, samples)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.trained.zero_grad(set_to_none=True)
         terms['loss'].backward()
         nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = learning_rate(settings, self.step)
+            optimizer.step()
         self.step += 1
         decay = min(settings.average, self.step / (self.step + 20.0))
         averaged = list(self.averaged.values())
         torch._foreach_lerp_(averaged, [p.detach() for p in self.parameters.values()], 1 - decay)
-        return {name: float(value) for name, value in terms.items()}
+        return {name: float(value.detach()) for name, value in terms.items()}
 
     def export(self, directory: Path) -> None:
         """Write the averaged weights as a checkpoint."""

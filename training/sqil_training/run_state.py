@@ -22,7 +22,7 @@ def save_state(run: Path, trainer: Trainer) -> None:
     for name, parameter in trainer.parameters.items():
         tensors[f'weight.{name}'] = parameter.detach()
         tensors[f'average.{name}'] = trainer.averaged[name]
-        for key, value in trainer.optimizer.state[parameter].items():
+        for key, value in trainer.moments(parameter).items():
             tensors[f'{key}.{name}'] = value.detach()
     scratch = run / f'{WEIGHTS}.new'
     save_file({name: value.clone().contiguous() for name, value in tensors.items()}, scratch)
@@ -47,8 +47,8 @@ def load_state(run: Path, trainer: Trainer) -> None:
                 continue
             parameter.copy_(tensors[f'weight.{name}'])
             trainer.averaged[name].copy_(tensors[f'average.{name}'])
-            state = trainer.optimizer.state[parameter]
-            for key in ('step', 'exp_avg', 'exp_avg_sq'):
+            state = trainer.moments(parameter)
+            for key in ('step', 'exp_avg', 'exp_avg_sq', 'momentum'):
                 if f'{key}.{name}' in tensors:
                     state[key] = tensors[f'{key}.{name}'].clone()
     trainer.step = facts['step']

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sqil_ros.contract import Contract
+from sqil_ros.errors import CheckpointError, PolicyLost
+from sqil_ros.policy import wire
+from sqil_ros.policy.base import PolicyDescription
+from sqil_ros.policy.own_process import PolicyProcess
+from sqil_ros.policy.scripted import ImageMeanPolicy
+from sqil_ros.types import ActionChunk, Observation
+
+CONTRACT = Contract.load()
+NUMBERS = st.lists(st.floats(-1e3, 1e3), min_size=7, max_size=7).map(np.array)
+
+
+def observation(instruction='lift the eggplant', state=None, seed=0):
+    rng = np.random.default_rng(seed)
+    images = tuple(rng.integers(0, 256, (4 + i, 5, 3), np.uint8) for i in range(2))
+    state = np.arange(7.0) if state is None else state
+    return Observation(images, state, state + 1.0, instruction, 17)
+
+
+@given(instruction=st.text(), state=NUMBERS, seed=st.integers(0, 99))
+def test_an_observation_survives_the_wire(instruction, state, seed):
+    sent = observation(instruction, state, seed)
+    got = wire.observation_from_bytes(wire.observation_to_bytes(sent))
+    assert (got.instruction, got.stamp_ns) == (instruction, 17)
+    for one, other in zip(
+        (*got.images, got.state, got.command),
+        (*sent.images, sent.state, sent.command),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(row=st.lists(st.floats(), min_size=7, max_size=7))
+def test_actions_survive_the_wire_bit_for_bit(row):
+    got = wire.chunk_from_bytes(wire.chunk_to_bytes(ActionChunk(np.array([row]), {'decode': 1.5})))
+    np.testing.assert_array_equal(got.actions, [row])
+    assert got.spans == {'decode': 1.5}
+
+
+def test_descriptions_and_requests_survive_the_wire():
+    description = PolicyDescription('tiny', 'torch', 3, 12)
+    assert wire.description_from_bytes(wire.description_to_bytes(description)) == description
+    request = wire.LoadRequest('a', 'fp', CONTRACT.to_json(), 'cpu', 2)
+    assert wire.load_request_from_bytes(wire.load_request_to_bytes(request)) == request
+    assert Contract.parse(request.contract, 'the wire') == CONTRACT
+
+
+@pytest.fixture
+def process():
+    started = PolicyProcess('builtin:image_mean', 'fp', CONTRACT, 'cpu', 1)
+    yield started
+    started.close()
+
+
+def test_a_policy_answers_the_same_from_its_own_process(process):
+    seen = observation()
+    process.reset()
+    np.testing.assert_array_equal(process.act(seen).actions, ImageMeanPolicy().act(seen).actions)
+    assert process.describe() == ImageMeanPolicy().describe()
+
+
+def test_what_a_policy_raises_arrives_and_it_answers_on(process):
+    with pytest.raises(RuntimeError, match='IndexError'):
+        process.act(Observation((), np.zeros(7), np.zeros(7), 'lift'))
+    assert process.act(observation()).actions.shape == (1, 7)
+
+
+def test_a_killed_policy_is_named(process):
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(PolicyLost, match=r'ended \(-9\)|did not answer'):
+        process.act(observation())
+
+
+def test_what_cannot_be_loaded_is_refused_by_name_and_leaves_no_process(tmp_path):
+    with pytest.raises(CheckpointError):
+        PolicyProcess(str(tmp_path / 'none'), 'fp', CONTRACT, 'cpu', 1)
+
+
+def test_the_process_ends_when_its_node_is_gone(process):
+    process._near.close()
+    assert process._process.wait(5.0) == 0

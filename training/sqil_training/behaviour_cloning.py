@@ -55,6 +55,7 @@ class Settings:
     final_rate: float = 0.03
     average: float = 0.998
     relabel: float = 0.6
+    shift: float = 0.5
     bin_spread: float = 1.5
     keypoint_weight: float = 0.5
     goal_weight: float = 4.0
@@ -243,7 +244,7 @@ def batches(data: Demonstrations, settings: Settings, first: int) -> Iterator[Sa
         step = first
         while True:
             rng = np.random.default_rng([settings.seed, step])
-            ready.put(data.draw(rng, settings.batch, settings.relabel))
+            ready.put(data.draw(rng, settings.batch, settings.relabel, settings.shift))
             step += 1
 
     threading.Thread(target=produce, daemon=True).start()
@@ -296,7 +297,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
     contract = Contract.load()
-    data = Demonstrations(args.data, contract.hash)
+    data = Demonstrations(args.data, contract)
     args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings, data, contract)
     load_state(args.out, trainer)

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sqil_ros.contract import Contract
 from sqil_ros.errors import EpisodeError
 from sqil_ros.sim.objects import TASK_OBJECTS
 from sqil_ros.sim.tasks import TASKS
 from sqil_ros.types import Array
+from sqil_training.command_shift import shifted
 from sqil_training.episodes import Episode, decode_picture, episode_folders, read_episode
 
 
@@ -27,6 +29,7 @@ class Samples:
         keypoints: (B, cameras, P, 2) pixel positions in 0..1 (simulation only).
         places: (B, cameras, P, 3) the same points in metres, as :func:`_places` has them.
         picture: (R,) which of the B pictures a question is about.
+        tasks: (R,) index of the task a question is about.
         instructions: R sentences.
         proprio: (R, 14) measured state, then command.
         actions: (R, 7) labels.
@@ -37,6 +40,7 @@ class Samples:
     keypoints: Array
     places: Array
     picture: np.ndarray
+    tasks: np.ndarray
     instructions: list[str]
     proprio: Array
     actions: Array
@@ -46,7 +50,7 @@ class Samples:
 class Demonstrations:
     """Every step of every episode under some roots; pictures stay JPEG until they are drawn."""
 
-    def __init__(self, roots: Sequence[Path], contract_hash: str) -> None:
+    def __init__(self, roots: Sequence[Path], contract: Contract) -> None:
         """Read all episodes.
 
         Raises:
@@ -62,11 +66,12 @@ class Demonstrations:
                 tqdm(pool.map(read_episode, folders), total=len(folders), unit='episode')
             )
         for folder, episode in zip(folders, episodes, strict=True):
-            if episode.contract != contract_hash:
+            if episode.contract != contract.hash:
                 raise EpisodeError(
                     f'{folder} was recorded under contract {episode.contract}, this robot has '
-                    f'{contract_hash}; record it again.'
+                    f'{contract.hash}; record it again.'
                 )
+        self.contract = contract
         self.trajectories = len(episodes)
         self._join(episodes)
 
@@ -100,7 +105,7 @@ class Demonstrations:
     def __len__(self) -> int:
         return len(self.actions)
 
-    def draw(self, rng: np.random.Generator, size: int, relabel: float) -> Samples:
+    def draw(self, rng: np.random.Generator, size: int, relabel: float, shift: float) -> Samples:
         """A random batch.
 
         Args:
@@ -108,13 +113,22 @@ class Demonstrations:
             size: number of pictures.
             relabel: chance that a picture with an open gripper is asked about a second time,
                 with the instruction of another task; it teaches that words decide.
+            shift: chance that a question is about another command, as :func:`shifted` has it.
         """
         rows = rng.integers(len(self), size=size)
         again = np.flatnonzero((rng.random(size) < relabel) & (self.proprio[rows, 13] > 0.5))
         picture = np.concatenate([np.arange(size), again])
-        shift = rng.integers(1, len(TASKS), size=len(again))
-        other = (self.task[rows[again]] + shift) % len(TASKS)
-        return self._samples(rows, picture, np.concatenate([self.task[rows], other]))
+        step = rng.integers(1, len(TASKS), size=len(again))
+        other = (self.task[rows[again]] + step) % len(TASKS)
+        samples = self._samples(rows, picture, np.concatenate([self.task[rows], other]))
+        for i in np.flatnonzero(rng.random(len(picture)) < shift):
+            row, task = rows[picture[i]], samples.tasks[i]
+            samples.proprio[i], samples.actions[i] = shifted(
+                self.contract, self.proprio[row], self.objects[row], task,
+                self.labels[row, task], rng,
+            )  # fmt: skip
+        samples.goals[:, 6:] = samples.proprio[:, 7:10]
+        return samples
 
     def _samples(self, rows: np.ndarray, picture: np.ndarray, tasks: np.ndarray) -> Samples:
         images = np.stack(
@@ -128,6 +142,7 @@ class Demonstrations:
             keypoints=self.keypoints[rows],
             places=_places(self.objects[rows], self.proprio[rows, :3]),
             picture=picture,
+            tasks=tasks,
             instructions=[TASKS[task].instruction for task in tasks],
             proprio=self.proprio[asked],
             actions=self.labels[asked, tasks],

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     Dinov2WithRegistersModel,
-    DynamicCache,
     LlamaForCausalLM,
     PreTrainedModel,
     SiglipVisionModel,
 )
 
 from sqil_ros.policy.openvla.config import N_ACTIONS, OpenVLAConfig
+from sqil_ros.policy.openvla.decoding import PreparedDecoder, greedy
 from sqil_ros.policy.openvla.processor import Batch
 
 
@@ -135,33 +135,18 @@ class OpenVLA(PreTrainedModel):
     def predict_tokens(self, batch: Batch, features: Tensor) -> Tensor:
         """(B, 7) greedy action tokens."""
         inputs, mask = self.embed(batch, features)
-        decoder, embed = self.language_model.model, self.language_model.get_input_embeddings()
-        cache = DynamicCache(config=self.language_model.config)
-        step = decoder(
-            inputs_embeds=inputs,
-            attention_mask=mask,
-            position_ids=positions(mask),
-            past_key_values=cache,
-            use_cache=True,
+        top = self.config.text_vocab_size - 1
+        more = N_ACTIONS - 1
+        seen = torch.cat([mask, mask.new_ones(len(mask), more)], dim=1)
+        prepared = PreparedDecoder(self.language_model.model, mask, positions(seen), more)
+        return greedy(
+            prepared,
+            inputs,
+            last=mask.cumsum(1).argmax(1),
+            choose=lambda states: top - self.action_logits(states).argmax(-1),
+            embed=self.language_model.get_input_embeddings(),
+            count=N_ACTIONS,
         )
-        last = mask.cumsum(1).argmax(1)
-        state = step.last_hidden_state[torch.arange(len(mask), device=mask.device), last]
-        tokens = []
-        for _ in range(N_ACTIONS):
-            bins = self.action_logits(state).argmax(-1)
-            tokens.append(self.config.text_vocab_size - 1 - bins)
-            if len(tokens) == N_ACTIONS:
-                break
-            mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-            step = decoder(
-                inputs_embeds=embed(tokens[-1])[:, None],
-                attention_mask=mask,
-                position_ids=positions(mask)[:, -1:],
-                past_key_values=cache,
-                use_cache=True,
-            )
-            state = step.last_hidden_state[:, -1]
-        return torch.stack(tokens, dim=1)
 
 
 def merged(features: Tensor, side: int) -> Tensor:

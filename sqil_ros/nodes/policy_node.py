@@ -34,7 +34,10 @@ from sqil_ros.nodes.run import give_up, run
 from sqil_ros.observation import GRIPPER, TARGET_GRIPPER, TARGET_POSE, TCP_POSE
 from sqil_ros.policy_loop import Step
 from sqil_ros.policy_session import PolicySession
+from sqil_ros.priority import go_first
 from sqil_ros.quant.swap import FAILED
+
+_NICENESS = -4
 
 
 class PolicyNode(LifecycleNode):
@@ -52,6 +55,7 @@ class PolicyNode(LifecycleNode):
         self._reporter = PolicyReporter(self)
         self._action = self.create_lifecycle_publisher(EndEffectorAction, '~/action', ACTION)
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        go_first(_NICENESS)
         self.create_timer(1.0, self._every_second)
         if parameters.autostart(self):
             self._starter = self.create_timer(0.0, self._start)

@@ -30,8 +30,8 @@ from sqil_ros.nodes.qos import COMMAND
 from sqil_ros.nodes.robot_publisher import RobotPublisher
 from sqil_ros.nodes.robot_reporter import RobotReporter
 from sqil_ros.nodes.run import run
+from sqil_ros.priority import go_first
 from sqil_ros.robot.commander import Commander
-from sqil_ros.robot.priority import go_first
 from sqil_ros.robot.protocol import (
     Arm,
     Disarm,

@@ -17,11 +17,13 @@ from sqil_ros.nodes import sim_camera_parameters
 from sqil_ros.nodes.policy_messages import time_message
 from sqil_ros.nodes.qos import SENSOR
 from sqil_ros.nodes.run import give_up, run
+from sqil_ros.priority import go_first
 from sqil_ros.sim.side_channel import SideChannel
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_ros.types import Image
 
 _RETRY_S = 1.0
+_NICENESS = -6
 
 
 class SimCameraNode(Node):
@@ -36,6 +38,8 @@ class SimCameraNode(Node):
             self.create_publisher(ImageMessage, camera.topic, SENSOR)
             for camera in self._contract.cameras
         ]
+        # It stands for hardware, which would not wait for this processor.
+        go_first(_NICENESS)
         self._channel = SideChannel(self._params.robot_ip, self._params.side_channel_port)
         self._scene: ToySink | None = None
         self._dressed: object = None

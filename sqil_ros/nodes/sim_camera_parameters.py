@@ -42,7 +42,7 @@ def declare(node: Node) -> SimCameraParams:
         ),
         camera_hz=read(
             'camera_hz',
-            15.0,
+            10.0,
             'Images a second of each camera.',
             floating_point_range=[FloatingPointRange(from_value=1.0, to_value=120.0)],
         ),

@@ -37,7 +37,7 @@ from sqil_ros.sim.side_channel import SideChannel
 from sqil_ros.sim.tasks import MAX_STEPS, TASKS
 from sqil_ros.supervisor import Supervisor, end_on_sigterm
 
-CAMERA_HZ = 15.0
+CAMERA_HZ = 10.0
 P99_BAR_MS = 150.0
 _MOVING = 0.01  # m/s
 _SETTLE_TICKS = 10

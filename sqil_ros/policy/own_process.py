@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -24,11 +22,12 @@ from sqil_ros.errors import PolicyLost
 from sqil_ros.policy import wire
 from sqil_ros.policy.base import Policy, PolicyDescription
 from sqil_ros.policy.loader import checkpoint_directory, load_policy
+from sqil_ros.priority import go_first
 from sqil_ros.types import ActionChunk, Observation
 
 _LOAD_S = 120.0
 _STEP_S = 10.0
-_LOADING_NICENESS = 5
+_NICENESS, _LOADING_NICENESS = -4, 5
 
 
 class PolicyProcess:
@@ -60,6 +59,7 @@ class PolicyProcess:
                 pass_fds=[far.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, 'PYTHONPATH': path},
+                start_new_session=True,  # Ctrl-C is for the node; see also ``go_first``
             )
         self._near: Connection = near
         request = wire.LoadRequest(checkpoint, profile, contract.to_json(), device, threads)
@@ -128,25 +128,22 @@ def serve(near: Connection) -> None:
 
 
 def _load(near: Connection) -> Policy | None:
-    """Load on a thread that steps back, so that loading leaves the processor to who acts."""
+    """Load what the first message asks for and say how it went."""
     request = wire.load_request_from_bytes(near.recv_bytes())
-    loaded: list[Policy] = []
-
-    def work() -> None:
-        if hasattr(os, 'setpriority'):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOADING_NICENESS)
-        try:
-            loaded.append(_policy(request))
-            answer = wire.description_to_bytes(loaded[0].describe())
-        except Exception as error:  # noqa: BLE001  it is raised on the other side
-            loaded.clear()
-            answer = wire.error_to_bytes(error)
-        near.send_bytes(answer)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return loaded[0] if loaded else None
+    # While loading it leaves the processor to the policy that acts, if it can come back later.
+    may_return = go_first(_NICENESS)
+    if may_return:
+        go_first(_LOADING_NICENESS)
+    policy = None
+    try:
+        policy = _policy(request)
+        answer = wire.description_to_bytes(policy.describe())
+    except Exception as error:  # noqa: BLE001  it is raised on the other side
+        answer = wire.error_to_bytes(error)
+    if may_return:
+        go_first(_NICENESS)
+    near.send_bytes(answer)
+    return policy
 
 
 def _policy(request: wire.LoadRequest) -> Policy:
@@ -161,7 +158,6 @@ def _policy(request: wire.LoadRequest) -> Policy:
 def main(args: Sequence[str] | None = None) -> None:
     """Serve on the inherited connection whose number is the only argument; never returns."""
     arguments = sys.argv[1:] if args is None else list(args)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the node; its end ends us
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         serve(Connection(int(arguments[0])))
     sys.stderr.flush()

@@ -9,7 +9,6 @@ came through whole becomes current. Whatever fails, the old policy stays.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -56,7 +55,6 @@ class ProfileSlot(Generic[T]):
         validate: Callable[[str], None],
         load: Callable[[str, Callable[[], bool]], T],
         on_change: Callable[[SwapStatus], None] | None = None,
-        niceness: int = 5,
     ) -> None:
         """Start with a policy that is already loaded.
 
@@ -68,12 +66,10 @@ class ProfileSlot(Generic[T]):
                 returns a policy that is loaded *and* warmed up, raises if anything is wrong. An
                 obsolete load may end early in any way; nobody listens.
             on_change: called with every new status, in order, on a thread of its own.
-            niceness: how far the worker steps back so that loading leaves the CPU to the ticks.
         """
         self._policy = policy
         self._validate = validate
         self._load = load
-        self._niceness = niceness
         self._lock = threading.Lock()
         self._order = threading.Lock()  # requests are validated in the order of their calls
         self._changed = threading.Condition(self._lock)
@@ -165,8 +161,6 @@ class ProfileSlot(Generic[T]):
         self._changed.notify_all()
 
     def _work(self) -> None:
-        if hasattr(os, 'setpriority'):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while True:
             with self._lock:
                 self._changed.wait_for(lambda: self._closed or self._wanted is not None)

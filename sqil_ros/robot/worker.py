@@ -17,9 +17,9 @@ import time
 from collections.abc import Sequence
 
 from sqil_ros.errors import RobotUnreachable, SqilError
+from sqil_ros.priority import go_first
 from sqil_ros.robot.channel import Channel
 from sqil_ros.robot.motion import Motion
-from sqil_ros.robot.priority import go_first
 from sqil_ros.robot.protocol import Busy, Configure, Faulted, Quit
 from sqil_ros.robot.robotiq import Gripper, NoGripper, RobotiqClient
 from sqil_ros.robot.settings import WorkerSettings

@@ -53,6 +53,9 @@ class ToySink:
         self._nominal = Appearance.of(self._model)
         self._renderer: mujoco.Renderer | None = None
         self._driver = self._model.joint(f'{GRIPPER}right_driver_joint').qposadr[0]
+        self._on_gripper = np.array(
+            [self._model.body(body).name.startswith(GRIPPER) for body in self._model.geom_bodyid]
+        )
         self._opening_command = 1.0
         self._place_arm()
 
@@ -117,14 +120,11 @@ class ToySink:
         """(6,) contact force [N] and torque [Nm] on the gripper about the TCP, ``base_link``."""
         tcp = self._data.site(f'{GRIPPER}pinch').xpos
         wrench, contact = np.zeros(6), np.zeros(6)
-        for i in range(self._data.ncon):
-            bodies = self._model.geom_bodyid[self._data.contact.geom[i]]
-            ours = [self._model.body(body).name.startswith(GRIPPER) for body in bodies]
-            if ours[0] == ours[1]:
-                continue
+        ours = self._on_gripper[self._data.contact.geom]
+        for i in np.flatnonzero(ours[:, 0] != ours[:, 1]):
             mujoco.mj_contactForce(self._model, self._data, i, contact)
             force = self._data.contact.frame[i].reshape(3, 3).T @ contact[:3]
-            force = force if ours[1] else -force
+            force = force if ours[i, 1] else -force
             wrench[:3] += force
             wrench[3:] += np.cross(self._data.contact.pos[i] - tcp, force)
         return wrench

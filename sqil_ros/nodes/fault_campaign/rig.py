@@ -21,7 +21,6 @@ from sqil_ros.nodes.fault_campaign.stub_policy import BEHAVIOUR_TOPIC
 from sqil_ros.nodes.fault_campaign.watch import ArmWatch
 from sqil_ros.nodes.operator import Operator
 from sqil_ros.nodes.qos import LATCHED
-from sqil_ros.robot.priority import go_first
 from sqil_ros.safety.controller import ROBOT_RUNNING
 from sqil_ros.sim.side_channel import SideChannel
 
@@ -56,8 +55,6 @@ class Rig:
         self._start(
             'emulator', 'sqil_ros.sim.ur_controller', '--host', self.host, '--watch-parent'
         )
-        # A real controller is a computer of its own and does not feel the load of this one.
-        go_first(-10, self._processes['emulator'].pid)
         self._wait('the emulator', self._answers)
         self.watch = ArmWatch(self.host)
         rclpy.init(context=self._context, domain_id=self._domain)

@@ -9,6 +9,7 @@ takes longer than the arithmetic of a small decoder.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class PreparedDecoder:
                 enable_gqa=self._heads[0] != self._heads[1],
             )
             states = layer.finish(states, attended.transpose(1, 2).reshape(batch, count, -1))
-        norm = self._decoder.norm
+        norm: Any = self._decoder.norm
         return rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
     def _allowed(self, start: int, device: torch.device) -> Tensor | None:
@@ -92,10 +93,12 @@ class PreparedDecoder:
 class _Layer:
     """The parts of one decoder layer, looked up once."""
 
-    def __init__(self, layer: nn.Module, epsilon: float) -> None:
+    def __init__(self, layer: Any, epsilon: float) -> None:
         attention, self._mlp = layer.self_attn, layer.mlp
-        self._into = (attention.q_proj, attention.k_proj, attention.v_proj)
+        self._into: tuple[nn.Module, ...] = (attention.q_proj, attention.k_proj, attention.v_proj)
         self._out = attention.o_proj
+        self._before: Tensor
+        self._between: Tensor
         self._before, self._between = (
             layer.input_layernorm.weight,
             layer.post_attention_layernorm.weight,

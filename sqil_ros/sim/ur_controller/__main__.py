@@ -14,11 +14,13 @@ import numpy as np
 from sqil_ros.contract import DEFAULT_PATH, Contract
 from sqil_ros.errors import SqilError
 from sqil_ros.kinematics import ARMS
+from sqil_ros.priority import go_first
 from sqil_ros.sim.ur_controller.controller import Controller, Settings
 from sqil_ros.sim.ur_controller.plant import PLANTS, KinematicPlant, Plant
 from sqil_ros.sim.ur_controller.rtde_server import Version
 from sqil_ros.sim.ur_controller.server import serve
 
+_NICENESS = -10
 _EXAMPLES = """examples:
   python -m sqil_ros.sim.ur_controller                                a UR5e at 127.0.0.2, 125 Hz
   python -m sqil_ros.sim.ur_controller --plant toy_sink               with the kitchen around it
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             args.servo_jump_limit,
         )  # fmt: skip
         controller = Controller(settings, _plant(args.plant, contract, settings))
+        # It stands for hardware, which would not wait for this processor.
+        go_first(_NICENESS)
         serve(controller, args.lifetime, args.watch_parent)
     except SqilError as error:
         print(f'ur_controller: {error}', file=sys.stderr)

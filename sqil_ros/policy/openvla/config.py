@@ -30,6 +30,10 @@ class OpenVLAConfig(PretrainedConfig):
         patch_merge: side of the square of patches that becomes one decoder token; 1 in
             openvla-7b. Two quarters the decoder's sequence, which two CPU cores need.
         projector_hidden: width of the projector's first layer, 0 for four times its input.
+        bin_choice: how a bin is chosen from the predicted distribution: ``argmax`` as in
+            openvla-7b, or ``median``. A demonstrator that often stands still in one axis puts a
+            peak into a single bin; the most likely bin is then that peak even where nine in ten
+            chances lie around another value, and the arm stops short. The median does not.
 
     The paper reads the second-to-last block of each encoder, so ``num_hidden_layers`` counts the
     blocks that are used: one fewer than the encoders of openvla-7b have.
@@ -48,6 +52,7 @@ class OpenVLAConfig(PretrainedConfig):
         proprio_dim: int = 0,
         patch_merge: int = 1,
         projector_hidden: int = 0,
+        bin_choice: str = 'argmax',
         **kwargs: Any,
     ) -> None:
         self.dino = dino or {}
@@ -59,6 +64,7 @@ class OpenVLAConfig(PretrainedConfig):
         self.proprio_dim = proprio_dim
         self.patch_merge = patch_merge
         self.projector_hidden = projector_hidden
+        self.bin_choice = bin_choice
         super().__init__(**kwargs)
 
     def dino_config(self) -> Dinov2WithRegistersConfig:
@@ -148,4 +154,5 @@ def tiny(text_vocab_size: int = 768) -> OpenVLAConfig:
         proprio_dim=14,
         patch_merge=2,
         projector_hidden=512,
+        bin_choice='median',
     )

@@ -131,11 +131,19 @@ class OpenVLA(PreTrainedModel):
         rows = self.language_model.lm_head.weight[top - self.config.n_action_bins : top]
         return nn.functional.linear(states, rows.to(states.dtype)).flip(-1)
 
+    def choose_tokens(self, logits: Tensor) -> Tensor:
+        """(..., bins) logits to (...) tokens by ``config.bin_choice``."""
+        if self.config.bin_choice == 'median':
+            below = logits.float().softmax(-1).cumsum(-1) < 0.5
+            bins = below.sum(-1).clamp(max=self.config.n_action_bins - 1)
+        else:
+            bins = logits.argmax(-1)
+        return self.config.text_vocab_size - 1 - bins
+
     @torch.inference_mode()
     def predict_tokens(self, batch: Batch, features: Tensor) -> Tensor:
-        """(B, 7) greedy action tokens."""
+        """(B, 7) action tokens, each chosen before the next is predicted."""
         inputs, mask = self.embed(batch, features)
-        top = self.config.text_vocab_size - 1
         more = N_ACTIONS - 1
         seen = torch.cat([mask, mask.new_ones(len(mask), more)], dim=1)
         prepared = PreparedDecoder(self.language_model.model, mask, positions(seen), more)
@@ -143,7 +151,7 @@ class OpenVLA(PreTrainedModel):
             prepared,
             inputs,
             last=mask.cumsum(1).argmax(1),
-            choose=lambda states: top - self.action_logits(states).argmax(-1),
+            choose=lambda states: self.choose_tokens(self.action_logits(states)),
             embed=self.language_model.get_input_embeddings(),
             count=N_ACTIONS,
         )

@@ -159,3 +159,18 @@ def test_the_simulated_arm_is_the_arm_of_the_kinematics(scene):
     site = scene._data.site('g_pinch').xpos
     assert np.linalg.norm(site - scene.tcp().position) < 2e-3
     assert scene.contract.robot in ARMS
+
+
+def test_the_wrench_is_what_pushes_on_the_gripper(scene):
+    scene.reset(3)
+    np.testing.assert_array_equal(scene.tcp_wrench(), np.zeros(6))
+    joints = np.array(scene.contract.home)
+    for _ in range(400):
+        joints[1] += 0.001
+        scene.step(joints, 1.0, 0.008)
+        wrench = scene.tcp_wrench()
+        if wrench[2] > 20.0:
+            break
+    assert wrench[2] > 20.0, 'the counter pushes upwards'
+    scene.reset(3)
+    np.testing.assert_array_equal(scene.tcp_wrench(), np.zeros(6))

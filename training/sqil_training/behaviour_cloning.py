@@ -45,9 +45,14 @@ _OUTER = re.compile('embed|lm_head|_token')
 
 @dataclass(frozen=True)
 class Settings:
-    """Hyper-parameters of a run."""
+    """Hyper-parameters of a run.
+
+    The encoders learn for ``vision_steps`` steps and stay as they are from then on: once they
+    tell where everything is, all time is better spent on the decoder.
+    """
 
     steps: int = 20000
+    vision_steps: int = 20000
     batch: int = 64
     learning_rate: float = 2e-3
     warm_up: int = 300
@@ -172,7 +177,9 @@ class Trainer:
     def losses(self, batch: Batch, labels: Tensor, samples: Samples) -> dict[str, Tensor]:
         """Every term of the loss and the errors that are reported with it."""
         config = self.config
-        features = self.model.patch_features(batch.pixels)
+        seeing = self.step < self.settings.vision_steps
+        with torch.set_grad_enabled(seeing):
+            features = self.model.patch_features(batch.pixels)
         asked = features[torch.from_numpy(samples.picture)]
         states = self.model.action_states(batch, labels, asked)
         logits = self.model.action_logits(states).float()
@@ -193,7 +200,9 @@ class Trainer:
             bins_off = (found - labels).abs().float()[:, :3].mean()
             grip = ((found - labels).abs()[:, 6] < 64).float().mean()
         settings = self.settings
-        total = action + settings.keypoint_weight * keypoints + settings.goal_weight * goals
+        total = action + settings.goal_weight * goals
+        if seeing:
+            total = total + settings.keypoint_weight * keypoints
         return {
             'loss': total,
             'action': action,

@@ -165,7 +165,7 @@ def test_the_wrench_is_what_pushes_on_the_gripper(scene):
     scene.reset(3)
     np.testing.assert_array_equal(scene.tcp_wrench(), np.zeros(6))
     joints = np.array(scene.contract.home)
-    for _ in range(400):
+    for _ in range(900):
         joints[1] += 0.001
         scene.step(joints, 1.0, 0.008)
         wrench = scene.tcp_wrench()

@@ -35,7 +35,7 @@ from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor, pixels_from_images
 from sqil_ros.policy.openvla.statistics import Normalizer, dataset_statistics
 from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
-from sqil_training.demonstrations import Demonstrations, Samples
+from sqil_training.demonstrations import EGGPLANT, Demonstrations, Samples
 from sqil_training.muon import Muon
 from sqil_training.readouts import Readouts
 from sqil_training.run_state import load_state, save_state
@@ -195,19 +195,27 @@ class Trainer:
         goals, goal_error = self.readouts.goal_loss(
             states[:, 0], torch.from_numpy(samples.goals).float()
         )
+        axis = self.readouts.axis_loss(
+            features,
+            torch.from_numpy(samples.keypoints[:, :, EGGPLANT]).float(),
+            torch.from_numpy(samples.axis).float(),
+        )
+        turn = self.readouts.turn_loss(states[:, 0], torch.from_numpy(samples.turn).float())
         with torch.no_grad():
             found = config.text_vocab_size - 1 - logits.argmax(-1)
             bins_off = (found - labels).abs().float()[:, :3].mean()
             grip = ((found - labels).abs()[:, 6] < 64).float().mean()
         settings = self.settings
-        total = action + settings.goal_weight * goals
+        total = action + settings.goal_weight * (goals + 0.2 * turn)
         if seeing:
-            total = total + settings.keypoint_weight * keypoints
+            total = total + settings.keypoint_weight * (keypoints + axis)
         return {
             'loss': total,
             'action': action,
             'pixel_error': pixel_error * config.image_size,
             'goal_error_mm': goal_error * 1e3,
+            'axis': axis,
+            'turn': turn,
             'bins_off': bins_off,
             'gripper': grip,
         }

@@ -22,11 +22,13 @@ from sqil_ros.types import Array, Pose
 # Standard deviations of the shift: as far as the arm lags or a learner strays [m, rad].
 _SHIFT_M, _SHIFT_RAD = 0.03, 0.08
 _LOWEST_M = 0.005
+# Answers that differ by less [m, rad] are the same; the eggplant rolls a little.
+_SAME = 5e-4
 _UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 
 
 def shifted(
-    contract: Contract, proprio: Array, objects: Array, task: int, label: Array,
+    contract: Contract, proprio: Array, objects: Array, axis: float, task: int, label: Array,
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Another command for a recorded state.
@@ -35,6 +37,7 @@ def shifted(
         contract: of the robot.
         proprio: (14,) measured state, then command.
         objects: (P, 3) positions of the task objects [m].
+        axis: yaw of the eggplant's long axis [rad] as :func:`eggplant_axis` has it, or NaN.
         task: index of the task that is asked about.
         label: (7,) the expert's recorded answer.
         rng: source of chance.
@@ -45,10 +48,8 @@ def shifted(
     """
     tcp, gripper = pose_from_state(contract, proprio[:7])
     command, opening = pose_from_state(contract, proprio[7:])
-    # Of an object's orientation only the long axis of the eggplant matters, and the recorded turn
-    # tells it unless that was cut short.
-    turn = _yaw(contract, command) + label[5] if np.linalg.norm(label[3:6]) < STEP_RAD else 0.0
-    across = quat_from_rotvec(np.array([0.0, 0.0, turn]))
+    # Of all orientations only the eggplant's matters to the expert.
+    across = quat_from_rotvec(np.array([0.0, 0.0, 0.0 if np.isnan(axis) else axis]))
     turns = [across if item.name == 'eggplant' else _UPRIGHT for item in TASK_OBJECTS]
     state = SceneState(
         tcp,
@@ -64,7 +65,7 @@ def shifted(
         action = expert_action(TASKS[task], state, pose, opening, tool_down)
         return np.append(action.delta, action.gripper)
 
-    if not np.allclose(answer(command), label, atol=1e-6):
+    if not np.allclose(answer(command), label, atol=_SAME):
         return proprio, label
     position = command.position + rng.normal(scale=_SHIFT_M, size=3)
     position[2] = max(position[2], min(_LOWEST_M, command.position[2]))
@@ -73,6 +74,21 @@ def shifted(
     return np.concatenate([proprio[:7], state_from_pose(contract, other, opening)]), answer(other)
 
 
-def _yaw(contract: Contract, pose: Pose) -> float:
-    """Turn about the vertical of a tool that points nearly straight down."""
-    return float(state_from_pose(contract, pose, 0.0)[5])
+def eggplant_axis(commands: Array, answers: Array) -> Array:
+    """Yaw at which the expert would grip the eggplant, at every step of an episode.
+
+    Args:
+        commands: (T, 7) commanded pose and opening.
+        answers: (T, 7) what the expert would do to fetch the eggplant.
+
+    Returns:
+        (T,) radians. The turn in an answer tells it unless it was cut short; other steps have the
+        value of the nearest step that tells, and NaN if none does.
+    """
+    tells = (commands[:, 6] >= 0.5) & (np.linalg.norm(answers[:, 3:6], axis=1) < 0.99 * STEP_RAD)
+    known = np.flatnonzero(tells)
+    if len(known) == 0:
+        return np.full(len(commands), np.nan)
+    yaw = commands[known, 5] + answers[known, 5]
+    steps = np.arange(len(commands))
+    return yaw[np.abs(steps[:, None] - known).argmin(axis=1)]

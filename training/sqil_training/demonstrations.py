@@ -16,7 +16,7 @@ from sqil_ros.errors import EpisodeError
 from sqil_ros.sim.objects import TASK_OBJECTS
 from sqil_ros.sim.tasks import TASKS
 from sqil_ros.types import Array
-from sqil_training.command_shift import shifted
+from sqil_training.command_shift import eggplant_axis, shifted
 from sqil_training.episodes import Episode, decode_picture, episode_folders, read_episode
 
 
@@ -28,6 +28,8 @@ class Samples:
         images: (B, cameras, H, W, 3) uint8 RGB.
         keypoints: (B, cameras, P, 2) pixel positions in 0..1 (simulation only).
         places: (B, cameras, P, 3) the same points in metres, as :func:`_places` has them.
+        axis: (B, cameras) yaw of the eggplant as each camera can tell it [rad], NaN if unknown.
+        turn: (R,) from the command's yaw to the eggplant's where that is the source, else NaN.
         picture: (R,) which of the B pictures a question is about.
         tasks: (R,) index of the task a question is about.
         instructions: R sentences.
@@ -39,6 +41,8 @@ class Samples:
     images: np.ndarray
     keypoints: Array
     places: Array
+    axis: Array
+    turn: Array
     picture: np.ndarray
     tasks: np.ndarray
     instructions: list[str]
@@ -96,6 +100,15 @@ class Demonstrations:
         self.objects = np.concatenate(
             [episode.privileged['objects'].reshape(len(episode), -1, 3) for episode in episodes]
         )
+        self.axis = np.concatenate(
+            [
+                eggplant_axis(
+                    episode.commands,
+                    episode.privileged['labels'].reshape(-1, len(names), 7)[:, _LIFT],
+                )
+                for episode in episodes
+            ]
+        )
         self.pictures = [
             tuple(camera[t] for camera in episode.pictures)
             for episode in episodes
@@ -124,10 +137,11 @@ class Demonstrations:
         for i in np.flatnonzero(rng.random(len(picture)) < shift):
             row, task = rows[picture[i]], samples.tasks[i]
             samples.proprio[i], samples.actions[i] = shifted(
-                self.contract, self.proprio[row], self.objects[row], task,
+                self.contract, self.proprio[row], self.objects[row], self.axis[row], task,
                 self.labels[row, task], rng,
             )  # fmt: skip
         samples.goals[:, 6:] = samples.proprio[:, 7:10]
+        samples.turn[:] -= samples.proprio[:, 12]
         return samples
 
     def _samples(self, rows: np.ndarray, picture: np.ndarray, tasks: np.ndarray) -> Samples:
@@ -141,6 +155,8 @@ class Demonstrations:
             images=images,
             keypoints=self.keypoints[rows],
             places=_places(self.objects[rows], self.proprio[rows, :3]),
+            axis=np.stack([self.axis[rows], self.axis[rows] - self.proprio[rows, 5]], axis=1),
+            turn=np.where(_SOURCE[tasks] == EGGPLANT, self.axis[asked], np.nan),
             picture=picture,
             tasks=tasks,
             instructions=[TASKS[task].instruction for task in tasks],
@@ -177,3 +193,5 @@ def _object_index(names: list[str]) -> np.ndarray:
 
 _SOURCE = _object_index([task.source for task in TASKS])
 _TARGET = _object_index([task.target or task.source for task in TASKS])
+EGGPLANT = _object_index(['eggplant'])[0]
+_LIFT = [task.name for task in TASKS].index('lift_eggplant')

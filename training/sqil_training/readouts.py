@@ -22,7 +22,9 @@ class Readouts(nn.Module):
         self.where = nn.Linear(features, points)
         self.offset = nn.Linear(features, 2 * points)
         self.place = nn.Linear(features, 3 * points)
+        self.axis = nn.Linear(features, 2)
         self.goals = nn.Linear(width, 6)
+        self.turn = nn.Linear(width, 2)
 
     def keypoint_loss(
         self, features: Tensor, keypoints: Tensor, places: Tensor
@@ -61,6 +63,26 @@ class Readouts(nn.Module):
             pixels = (miss * weight).sum() / total
         return loss, pixels
 
+    def axis_loss(self, features: Tensor, keypoint: Tensor, axis: Tensor) -> Tensor:
+        """Loss of the direction of a long object, told by the patch that shows it.
+
+        Args:
+            features: (B, cameras, patches, F).
+            keypoint: (B, cameras, 2) where the object is, in 0..1.
+            axis: (B, cameras) its yaw [rad], NaN if unknown.
+        """
+        known = ((keypoint > 0.0) & (keypoint < 1.0)).all(-1) & ~axis.isnan()
+        cell = (keypoint.clamp(0.0, 1.0 - 1e-6) * self.side).long()
+        index = cell[..., 1] * self.side + cell[..., 0]
+        patch = features.gather(
+            2, index[..., None, None].expand(*index.shape, 1, features.shape[-1])
+        )
+        return _direction_loss(self.axis(patch.squeeze(2)).float(), axis, known)
+
+    def turn_loss(self, states: Tensor, turn: Tensor) -> Tensor:
+        """Loss of the (B,) turn [rad] to the source, NaN where there is none."""
+        return _direction_loss(self.turn(states).float(), turn, ~turn.isnan())
+
     def goal_loss(self, states: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and mean error [m] of the source's and target's place seen from the command.
 
@@ -78,3 +100,11 @@ def _pick(values: Tensor, patch: Tensor) -> Tensor:
     """From (..., P, patches, D) the row of each point's (..., P) ``patch``: (..., P, D)."""
     at = patch[..., None, None].expand(*patch.shape, 1, values.shape[-1])
     return values.gather(-2, at).squeeze(-2)
+
+
+def _direction_loss(found: Tensor, angle: Tensor, known: Tensor) -> Tensor:
+    """Mean distance to the doubled angle on the unit circle: half a turn is the same direction."""
+    doubled = 2.0 * angle.nan_to_num()
+    wanted = torch.stack([doubled.cos(), doubled.sin()], dim=-1)
+    weight = known.float()
+    return ((found - wanted).norm(dim=-1) * weight).sum() / weight.sum().clamp(min=1.0)

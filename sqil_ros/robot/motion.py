@@ -84,10 +84,12 @@ class Motion:
         self._homing: Homing | None = None
         self._wrenches: deque[np.ndarray] = deque(maxlen=25)
         self._bias = np.zeros(6)
+        self._now_s = now_s
         self._sample: Sample = arm.sample(now_s)
 
     def handle(self, message: Message, now_s: float) -> None:
         """Take one message of the node."""
+        self._now_s = now_s
         if isinstance(message, Heartbeat):
             self._upstream.hear(message, now_s)
         elif isinstance(message, Target):
@@ -105,6 +107,7 @@ class Motion:
 
     def cycle(self, now_s: float) -> RobotState:
         """Read, judge, stream; returns what was read."""
+        self._now_s = now_s
         self._sample = self._arm.sample(now_s)
         if self.mode in _FOLLOWING:
             self._follow(now_s)
@@ -266,7 +269,9 @@ class Motion:
         self._reply(request, ok, message)
 
     def _reply(self, request: int, ok: bool, message: str) -> None:
-        self._send(Reply(request, ok, message, int(self.mode)))
+        # Whoever is answered must find the state that the answer speaks of.
+        self._send(self._state(self._now_s))
+        self._send(Reply(request, ok, message))
 
     def _watch_rest(self) -> None:
         """While disarmed only what needs an operator is latched."""

@@ -99,12 +99,11 @@ class Quit:
 
 @dataclass(frozen=True)
 class Reply:
-    """Outcome of an Arm, Disarm or Home, and the :class:`Mode` the worker is in after it."""
+    """Outcome of an Arm, Disarm or Home; the state that it led to has been sent before."""
 
     request: int
     ok: bool
     message: str
-    mode: int
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from sqil_ros.robot.protocol import (
     Message,
     ProtocolError,
     Quit,
-    Reply,
     RobotState,
 )
 from sqil_ros.robot.settings import WorkerSettings
@@ -105,9 +104,6 @@ class Supervisor:
             elif isinstance(message, Faulted):
                 self._latch(Fault(message.fault), message.message)
             else:
-                # Whoever is answered must see the mode the answer speaks of, not the last state's.
-                if isinstance(message, Reply) and self.state is not None:
-                    self.state = replace(self.state, mode=message.mode)
                 replies.append(message)
         if self._channel.closed:
             self._bury()

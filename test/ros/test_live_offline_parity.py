@@ -112,7 +112,7 @@ def test_the_policy_decides_the_same_live_and_from_the_bag(graph, tmp_path):
         autostart='true',
         patience_ms='500.0',
     )
-    graph.spin_until(lambda: len(actions) >= 25)
+    graph.spin_until(lambda: len(actions) >= 45)
     recorder.send_signal(signal.SIGINT)
     graph.spin_until(lambda: recorder.poll() is not None)
 

@@ -97,7 +97,7 @@ def test_another_image_is_refused_by_name_and_nothing_moves(graph, camera, words
 
 def test_lost_camera_and_lost_robot_stop_the_actions_by_name(graph, feed):
     started(graph)
-    graph.spin_until(lambda: feed.actions)
+    graph.spin_until(lambda: feed.actions and feed.status().message == '')
     feed.timers[1].cancel()
     graph.spin_until(lambda: 'robot/tcp_pose' in feed.status().message)
     feed.actions.clear()

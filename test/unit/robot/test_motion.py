@@ -262,7 +262,8 @@ def test_homing_replies_when_the_arm_has_arrived(rig: Rig) -> None:
     assert not any(isinstance(message, Reply) for message in rig.out)
     rig.arm.change(joints=fake_arm.HOME, joint_speeds=np.zeros(6))
     rig.run(DT)
-    assert rig.out[-1] == Reply(9, True, 'home', Mode.DISARMED) and rig.state.mode == Mode.DISARMED
+    assert rig.out[-1] == Reply(9, True, 'home') and rig.state.mode == Mode.DISARMED
+    assert rig.out[-2].mode == Mode.DISARMED, 'the state comes before the answer'
 
 
 @pytest.mark.parametrize('how', ['stop', 'contact', 'overdue', 'protective'])

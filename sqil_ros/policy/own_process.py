@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy in a process of its own.
 
-A step of a network is thousands of short operators, and after each one the interpreter lock has
-to be won back from the threads that serve a node's topics: what takes 50 ms alone takes 250 ms
-beside them. In its own process a policy has its own interpreter, and one that is being loaded
-beside it disturbs nobody either.
+A step of a network is thousands of short operators. In a node it would share the interpreter lock
+with the callbacks of every topic, and with the next profile while that is being loaded; in a
+process of its own it shares it with nobody.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 
+from sqil_ros.child_process import start_module
 from sqil_ros.contract import Contract
 from sqil_ros.errors import PolicyLost
 from sqil_ros.policy import wire
@@ -51,16 +49,8 @@ class PolicyProcess:
         """
         self.profile = profile
         near, far = Pipe()
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH', '')]))
         with far:
-            self._process = subprocess.Popen(
-                [sys.executable, '-m', 'sqil_ros.policy.own_process', str(far.fileno())],
-                pass_fds=[far.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, 'PYTHONPATH': path},
-                start_new_session=True,  # Ctrl-C is for the node; see also ``go_first``
-            )
+            self._process = start_module('sqil_ros.policy.own_process', far.fileno())
         self._near: Connection = near
         request = wire.LoadRequest(checkpoint, profile, contract.to_json(), device, threads)
         try:

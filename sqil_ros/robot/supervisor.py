@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
+from sqil_ros.child_process import start_module
 from sqil_ros.robot.channel import Channel, channel_pair
 from sqil_ros.robot.protocol import (
     Busy,
@@ -53,17 +51,8 @@ class Supervisor:
         self.close()
         self.fault, self.message = None, ''
         self._channel, theirs = channel_pair()
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH', '')]))
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, '-m', 'sqil_ros.robot.worker', str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, 'PYTHONPATH': path},
-                # Ctrl-C is for the node, which stops the worker in order; see also ``go_first``.
-                start_new_session=True,
-            )
+            self._process = start_module('sqil_ros.robot.worker', theirs.fileno())
         settings = replace(self._settings, recover=recover)
         self._channel.send(Configure(settings.to_json()))
         self._patience_s = time.monotonic() + _IMPORT_S

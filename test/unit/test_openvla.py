@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from sqil_ros.errors import CheckpointError
 from sqil_ros.policy.openvla.action_tokenizer import decode, encode
-from sqil_ros.policy.openvla.config import openvla_7b, tiny
+from sqil_ros.policy.openvla.config import OpenVLAConfig, openvla_7b, tiny
 from sqil_ros.policy.openvla.model import OpenVLA, merged
 from sqil_ros.policy.openvla.processor import (
     Batch,
@@ -151,6 +151,22 @@ def test_teacher_forcing_agrees_with_greedy_decoding(model, processor):
         tokens = model.predict_tokens(batch, features)
         logits = model.action_logits(model.action_states(batch, tokens, features))
     assert torch.equal(model.choose_tokens(logits), tokens)
+
+
+@pytest.mark.parametrize('choice, bin_', [('argmax', 100), ('median', 129)])
+def test_a_peak_of_standstill_decides_only_by_argmax(model, monkeypatch, choice, bin_):
+    """A quarter of the chances stand still at bin 100, the others lie around 130."""
+    monkeypatch.setattr(model.config, 'bin_choice', choice)
+    chances = torch.full((model.config.n_action_bins,), 1e-9)
+    chances[100] = 0.25
+    chances[128:133] = 0.15
+    token = model.choose_tokens(chances.log())
+    assert token == model.config.text_vocab_size - 1 - bin_
+
+
+def test_an_unknown_choice_of_bins_is_refused():
+    with pytest.raises(CheckpointError, match="'mean'"):
+        OpenVLAConfig(bin_choice='mean')
 
 
 def test_every_input_reaches_the_action(model, processor):

@@ -12,7 +12,10 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from sqil_ros.errors import CheckpointError
+
 N_ACTIONS = 7
+BIN_CHOICES = ('argmax', 'median')
 
 
 class OpenVLAConfig(PretrainedConfig):
@@ -64,6 +67,10 @@ class OpenVLAConfig(PretrainedConfig):
         self.proprio_dim = proprio_dim
         self.patch_merge = patch_merge
         self.projector_hidden = projector_hidden
+        if bin_choice not in BIN_CHOICES:
+            raise CheckpointError(
+                f'bin_choice is {bin_choice!r}; use one of {BIN_CHOICES} in config.json.'
+            )
         self.bin_choice = bin_choice
         super().__init__(**kwargs)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy decoding on the modules of transformers' Llama, without its bookkeeping.
+"""Decoding token by token on the modules of transformers' Llama, without its bookkeeping.
 
 The number of tokens is known, so the keys and values get their place once and every step writes
 into it. At batch 1 transformers' own loop (masks, cache objects, positions anew for each token)
@@ -18,21 +18,20 @@ from transformers import LlamaModel
 
 
 class PreparedDecoder:
-    """A prompt's keys and values, with room for ``extra`` more tokens."""
+    """The keys and values of a sequence whose length N is known before it begins."""
 
-    def __init__(self, decoder: LlamaModel, mask: Tensor, positions: Tensor, extra: int) -> None:
+    def __init__(self, decoder: LlamaModel, mask: Tensor, positions: Tensor) -> None:
         """Make room.
 
         Args:
             decoder: whose layers compute.
-            mask: (B, L) 1 where the prompt counts.
-            positions: (B, L + extra) rotary positions.
-            extra: number of tokens that may follow the prompt.
+            mask: (B, N) 1 where a token of the prompt or of the answer counts, 0 for padding.
+            positions: (B, N) rotary positions.
         """
         config = decoder.config
         self._decoder = decoder
         self._layers = [_Layer(layer, config.rms_norm_eps) for layer in decoder.layers]
-        self._mask = None if bool(mask.all()) else _grown(mask, extra).bool()
+        self._mask = None if bool(mask.all()) else mask.bool()
         self._positions = positions
         self._filled = 0
         self._heads = (config.num_attention_heads, config.num_key_value_heads)
@@ -115,7 +114,7 @@ class _Layer:
         return states + self._mlp(normed)
 
 
-def greedy(
+def one_by_one(
     prepared: PreparedDecoder, prompt: Tensor, last: Tensor, choose: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor], count: int,
 ) -> Tensor:  # fmt: skip
@@ -134,10 +133,6 @@ def greedy(
     while len(tokens) < count:
         tokens.append(choose(prepared.forward(embed(tokens[-1][:, None]))[:, 0]))
     return torch.stack(tokens, dim=1)
-
-
-def _grown(mask: Tensor, extra: int) -> Tensor:
-    return torch.cat([mask, mask.new_ones(len(mask), extra)], dim=1)
 
 
 def _turned(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

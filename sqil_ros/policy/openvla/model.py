@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from sqil_ros.policy.openvla.config import N_ACTIONS, OpenVLAConfig
-from sqil_ros.policy.openvla.decoding import PreparedDecoder, greedy
+from sqil_ros.policy.openvla.decoding import PreparedDecoder, one_by_one
 from sqil_ros.policy.openvla.processor import Batch
 
 
@@ -144,10 +144,9 @@ class OpenVLA(PreTrainedModel):
     def predict_tokens(self, batch: Batch, features: Tensor) -> Tensor:
         """(B, 7) action tokens, each chosen before the next is predicted."""
         inputs, mask = self.embed(batch, features)
-        more = N_ACTIONS - 1
-        seen = torch.cat([mask, mask.new_ones(len(mask), more)], dim=1)
-        prepared = PreparedDecoder(self.language_model.model, mask, positions(seen), more)
-        return greedy(
+        whole = torch.cat([mask, mask.new_ones(len(mask), N_ACTIONS - 1)], dim=1)
+        prepared = PreparedDecoder(self.language_model.model, whole, positions(whole))
+        return one_by_one(
             prepared,
             inputs,
             last=mask.cumsum(1).argmax(1),

@@ -51,7 +51,8 @@ def main() -> int:
         packages = step('packages', [venv, *pins], lambda: install_packages(ros))
         interfaces = files('msg/*.msg', 'package.xml', 'CMakeLists.txt', 'sqil_ros/__init__.py')
         step('messages', [packages, *interfaces], build_messages)
-        step('commands', [venv, str(ROOT), *files('pyproject.toml')], link_checkout)
+        commands = files('pyproject.toml', 'scripts/setup.py')
+        step('commands', [venv, str(ROOT), *commands], link_checkout)
         step('rendering', [packages], check_rendering)
         step('meshes', [packages, *files('sqil_ros/sim/meshes.py')], make_meshes)
     except SetupError as error:
@@ -169,8 +170,10 @@ def link_checkout() -> None:
     scripts = re.findall(r"^(sqil-[a-z-]+) = '([\w.]+):main'$", project, re.M)
     for name, module in scripts:
         command = VENV / 'bin' / name
+        # The guard is for worker processes: ``spawn`` imports their parent's script anew.
         command.write_text(
-            f'#!{PYTHON}\nimport sys\n\nfrom {module} import main\n\nsys.exit(main())\n'
+            f'#!{PYTHON}\nimport sys\n\nfrom {module} import main\n\n'
+            "if __name__ == '__main__':\n    sys.exit(main())\n"
         )
         command.chmod(0o755)
 

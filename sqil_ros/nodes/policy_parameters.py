@@ -65,7 +65,7 @@ _DECLARATIONS = {
     'sample_timeout_ms': _Declaration(
         300.0,
         'How far the other camera and the robot state may lag behind the image.',
-        1.0,
+        150.0,  # an opening at rest comes every 100 ms
         10000.0,
     ),
     'patience_ms': _Declaration(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
@@ -15,9 +16,11 @@ from sqil_ros.nodes import robot_messages as messages
 from sqil_ros.nodes.qos import COMMAND
 from sqil_ros.robot.protocol import RobotState, Vector
 
+_UNCHANGED_S = 0.1
+
 
 class RobotPublisher:
-    """One message of each kind a sample; the worker's clock becomes the ROS clock."""
+    """Messages of a sample; the worker's clock becomes the ROS clock."""
 
     def __init__(self, node: Node, frame: str) -> None:
         """Create the publishers; poses are expressed in ``frame``."""
@@ -30,8 +33,8 @@ class RobotPublisher:
         self._target = node.create_publisher(PoseStamped, 'robot/target_pose', COMMAND)
         self._twist = node.create_publisher(TwistStamped, 'robot/twist', COMMAND)
         self._wrench = node.create_publisher(WrenchStamped, 'robot/wrench', COMMAND)
-        self._gripper = node.create_publisher(Float64, 'robot/gripper', COMMAND)
-        self._target_gripper = node.create_publisher(Float64, 'robot/target_gripper', COMMAND)
+        self._gripper = _Opening(node, 'robot/gripper')
+        self._target_gripper = _Opening(node, 'robot/target_gripper')
 
     def is_new(self, state: RobotState) -> bool:
         """Whether ``state`` has not been published yet."""
@@ -48,5 +51,19 @@ class RobotPublisher:
         self._target.publish(messages.pose_stamped(target, frame, stamp))
         self._twist.publish(messages.twist_stamped(state.twist, frame, stamp))
         self._wrench.publish(messages.wrench_stamped(state.wrench, frame, stamp))
-        self._gripper.publish(Float64(data=state.gripper))
-        self._target_gripper.publish(Float64(data=target_gripper))
+        self._gripper.publish(state.gripper, state.stamp_s)
+        self._target_gripper.publish(target_gripper, state.stamp_s)
+
+
+class _Opening:
+    """An opening rests most of the time: it is said when it changes, else ten times a second."""
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self._publisher = node.create_publisher(Float64, topic, COMMAND)
+        self._value = math.nan
+        self._said_s = -math.inf
+
+    def publish(self, value: float, now_s: float) -> None:
+        if value != self._value or now_s - self._said_s >= _UNCHANGED_S:
+            self._value, self._said_s = value, now_s
+            self._publisher.publish(Float64(data=value))

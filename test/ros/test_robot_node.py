@@ -103,13 +103,14 @@ def test_state_is_published_in_base_link(graph, robot):
     twist = graph.collect(TwistStamped, 'robot/twist', STATE)
     openings = graph.collect(Float64, 'robot/gripper', STATE)
     diagnostics = graph.collect(DiagnosticArray, '/diagnostics', COMMAND)
-    graph.spin_until(lambda: diagnostics and wrench and twist and openings and len(joints) > 20)
+    graph.spin_until(lambda: diagnostics and wrench and twist and openings and len(joints) > 60)
     home = base_link_from_base(forward(UR5E, np.array(CONTRACT.home), CONTRACT.tcp))
     assert np.allclose(position(robot.tcp[-1]), home.position, atol=1e-3)
     assert robot.tcp[-1].header.frame_id == wrench[-1].header.frame_id == 'base_link'
     assert joints[-1].name[2] == 'elbow_joint'
     assert np.allclose(joints[-1].position, CONTRACT.home, atol=1e-6)
     assert openings[-1].data == 1.0
+    assert len(openings) < len(joints) / 3  # the gripper rests
     stamps = [m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for m in joints[-20:]]
     assert stamps == sorted(stamps) and len(set(stamps)) == len(stamps)
     assert abs(stamps[-1] - time.time()) < 1.0

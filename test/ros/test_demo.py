@@ -10,7 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
-from sqil_ros.bag import contract_of, typestore_with
+from sqil_ros.bag import typestore_with
+from sqil_ros.bag_check import check_bag
 from sqil_ros.contract import Contract
 from sqil_ros.share import share_directory
 
@@ -76,7 +77,7 @@ def test_one_short_episode_leaves_result_report_and_bag(graph, tmp_path):
     assert (out / 'report.html').read_text().count('data:image/jpeg') == 2
 
     bag = out / 'bag'
-    assert contract_of(bag)[0] == Contract.load().hash
+    assert check_bag(bag, Contract.load()).instructions == ('lift the eggplant',)
     found = messages_in(
         bag, '/vla_policy/action', '/vla_policy/status', '/robot/tcp_pose', '/episode/event'
     )

@@ -23,7 +23,7 @@ import rclpy
 
 from sqil_ros.align import TickClock
 from sqil_ros.contract import Contract
-from sqil_ros.errors import RobotFault
+from sqil_ros.errors import RobotFault, SqilError
 from sqil_ros.graph import Options, environment, policy_graph
 from sqil_ros.msg import EndEffectorAction, EpisodeEvent, SafetyStatus
 from sqil_ros.nodes.action_qos import ACTION
@@ -32,7 +32,7 @@ from sqil_ros.nodes.policy_messages import nanoseconds
 from sqil_ros.provenance import provenance
 from sqil_ros.safety import SafetyLimits
 from sqil_ros.sim.side_channel import SideChannel
-from sqil_ros.sim.tasks import MAX_STEPS, TASKS
+from sqil_ros.sim.tasks import MAX_STEPS, TASKS, Task
 from sqil_ros.supervisor import Supervisor, end_on_sigterm
 
 CAMERA_HZ = 10.0
@@ -71,7 +71,11 @@ class ActionLog:
 
 
 class BusyArm:
-    """Runs one task after the other on a thread of its own, so that the arm has work to do."""
+    """Runs one task after the other on a thread of its own, so that the arm has work to do.
+
+    What breaks the thread is raised by :attr:`moving` and at the end of the ``with`` block: a
+    figure measured with a resting arm would be worth nothing.
+    """
 
     def __init__(self, operator: Operator, scene: SideChannel, contract: Contract) -> None:
         """Prepare; the ``with`` block works."""
@@ -83,6 +87,7 @@ class BusyArm:
         self.peak_tcp_speed = 0.0
         self.peak_joint_speed = 0.0
         self.faults: list[str] = []
+        self._failure: SqilError | None = None
 
     def __enter__(self) -> BusyArm:
         """Begin to work."""
@@ -93,11 +98,17 @@ class BusyArm:
         """Come to rest."""
         self._stop.set()
         self._thread.join(60.0)
+        self._check()
 
     @property
     def moving(self) -> bool:
         """Whether the policy moves the arm at this moment."""
+        self._check()
         return self.armed.is_set() and self._speed > _MOVING
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _look(self) -> None:
         """Ask the emulator: a subscription at the robot's rate would be part of the load."""
@@ -107,17 +118,23 @@ class BusyArm:
         self.peak_joint_speed = max(self.peak_joint_speed, report['peak_joint_speed'])
 
     def _run(self) -> None:
-        for seed, task in zip(itertools.count(10_000), itertools.cycle(TASKS)):
-            if self._stop.is_set():
-                return
-            try:
-                self._scene.request('reset', seed=seed, task=task.name)
-                self._operator.order('home')
-                self._operator.instruct(task.instruction)
-                self._work(f'bench-{seed}')
-            except RobotFault as error:
-                self.faults.append(str(error))
-                self._recover()
+        try:
+            for seed, task in zip(itertools.count(10_000), itertools.cycle(TASKS)):
+                if self._stop.is_set():
+                    return
+                self._run_task(seed, task)
+        except SqilError as error:
+            self._failure = error
+
+    def _run_task(self, seed: int, task: Task) -> None:
+        try:
+            self._scene.request('reset', seed=seed, task=task.name)
+            self._operator.order('home')
+            self._operator.instruct(task.instruction)
+            self._work(f'bench-{seed}')
+        except RobotFault as error:
+            self.faults.append(str(error))
+            self._recover()
 
     def _recover(self) -> None:
         """Reset until it works: a fault may take a moment to pass."""

@@ -83,6 +83,7 @@ def test_the_expert_solves_every_task(scene, task):
                 break
         else:
             pytest.fail(f'seed {seed} not solved in {MAX_STEPS} steps')
+        assert done_now(task, scene.state()) is True  # it travels as JSON
 
 
 def test_standing_still_or_flailing_solves_nothing(scene):

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 
-def start_module(module: str, end: int) -> subprocess.Popen[bytes]:
-    """Run ``python -m module end`` with the file descriptor ``end`` open.
+def start_module(
+    module: str, end: int, *arguments: str, **environment: str
+) -> subprocess.Popen[bytes]:
+    """Run ``python -m module end arguments`` with the file descriptor ``end`` open.
 
     It leads a session of its own: Ctrl-C is for the node, which ends its children in order, and
     see :func:`sqil_ros.priority.go_first`.
@@ -18,9 +20,9 @@ def start_module(module: str, end: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH', '')]))
     return subprocess.Popen(
-        [sys.executable, '-m', module, str(end)],
+        [sys.executable, '-m', module, str(end), *arguments],
         pass_fds=[end],
         stdin=subprocess.DEVNULL,
-        env={**os.environ, 'PYTHONPATH': path},
+        env={**os.environ, **environment, 'PYTHONPATH': path},
         start_new_session=True,
     )

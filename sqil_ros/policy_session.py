@@ -11,7 +11,8 @@ from sqil_ros.align import TickClock
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ParameterError
 from sqil_ros.observation import FreshnessLimits
-from sqil_ros.policy.loader import check_profile, checkpoint_directory
+from sqil_ros.policy.loader import check_profile, checkpoint_directory, module_of
+from sqil_ros.policy.nursery import Nursery
 from sqil_ros.policy.own_process import PolicyProcess
 from sqil_ros.policy.selftest import SelfTest, sample_images, self_test
 from sqil_ros.policy_loop import PolicyLoop, Step
@@ -69,8 +70,13 @@ class PolicySession:
         self._params = params
         check_profile(params.checkpoint, params.profile, params.contract)
         self._samples = sample_images(params.contract, checkpoint_directory(params.checkpoint))
-        policy = self._start(params.profile)
-        self.self_test = _proven(policy, self._samples, repeats=5)
+        self._nursery = Nursery(module_of(params.checkpoint))
+        try:
+            policy = self._start(params.profile)
+            self.self_test = _proven(policy, self._samples, repeats=5)
+        except Exception:
+            self._nursery.close()
+            raise
         self.description = policy.describe()
         self.loop = PolicyLoop(
             params.contract,
@@ -130,6 +136,7 @@ class PolicySession:
         """Call off a swap and let the policy go."""
         self._slot.close()
         self._policy.close()
+        self._nursery.close()
 
     def _validate(self, profile: str) -> None:
         check_profile(self._params.checkpoint, profile, self._params.contract)
@@ -145,7 +152,12 @@ class PolicySession:
     def _start(self, profile: str) -> PolicyProcess:
         params = self._params
         return PolicyProcess(
-            params.checkpoint, profile, params.contract, params.device, params.threads
+            self._nursery,
+            params.checkpoint,
+            profile,
+            params.contract,
+            params.device,
+            params.threads,
         )
 
 

@@ -93,6 +93,11 @@ def checkpoint_directory(checkpoint: str) -> Path | None:
     return None if checkpoint.startswith(BUILTIN) else Path(checkpoint).expanduser()
 
 
+def module_of(checkpoint: str) -> str:
+    """What takes seconds to import before a checkpoint can be loaded; empty if nothing does."""
+    return '' if checkpoint_directory(checkpoint) is None else 'sqil_ros.policy.openvla.checkpoint'
+
+
 def _builtin(name: str, profile: str) -> Policy:
     if name not in _BUILTINS:
         raise CheckpointError(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from sqil_ros.contract import Contract
 from sqil_ros.errors import CheckpointError, PolicyLost
 from sqil_ros.policy import wire
 from sqil_ros.policy.base import PolicyDescription
+from sqil_ros.policy.loader import module_of
+from sqil_ros.policy.nursery import Nursery
 from sqil_ros.policy.own_process import PolicyProcess
 from sqil_ros.policy.scripted import ImageMeanPolicy
 from sqil_ros.types import ActionChunk, Observation
@@ -55,10 +59,28 @@ def test_descriptions_and_requests_survive_the_wire():
 
 
 @pytest.fixture
-def process():
-    started = PolicyProcess('builtin:image_mean', 'fp', CONTRACT, 'cpu', 1)
+def nursery():
+    opened = Nursery()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def process(nursery):
+    started = start(nursery)
     yield started
     started.close()
+
+
+def start(nursery, checkpoint='builtin:image_mean'):
+    return PolicyProcess(nursery, checkpoint, 'fp', CONTRACT, 'cpu', 1)
+
+
+def wait_for_the_end(process):
+    end_s = time.monotonic() + 5.0
+    while process.alive and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not process.alive
 
 
 def test_a_policy_answers_the_same_from_its_own_process(process):
@@ -76,15 +98,45 @@ def test_what_a_policy_raises_arrives_and_it_answers_on(process):
 
 def test_a_killed_policy_is_named(process):
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(PolicyLost, match=r'ended \(-9\)|did not answer'):
+    with pytest.raises(PolicyLost, match=r'ended|did not answer'):
         process.act(observation())
 
 
-def test_what_cannot_be_loaded_is_refused_by_name_and_leaves_no_process(tmp_path):
+def test_what_cannot_be_loaded_is_refused_by_name_and_leaves_no_process(nursery, tmp_path):
     with pytest.raises(CheckpointError):
-        PolicyProcess(str(tmp_path / 'none'), 'fp', CONTRACT, 'cpu', 1)
+        start(nursery, str(tmp_path / 'none'))
 
 
 def test_the_process_ends_when_its_node_is_gone(process):
     process._near.close()
-    assert process._process.wait(5.0) == 0
+    wait_for_the_end(process._process)
+
+
+def test_two_policies_answer_side_by_side_and_end_one_by_one(nursery, process):
+    other = start(nursery)
+    assert other.pid != process.pid
+    other.close()
+    assert not other._process.alive
+    assert process.act(observation()).actions.shape == (1, 7)
+
+
+def test_a_policy_outlives_its_nursery_and_the_nursery_its_parent(nursery, process):
+    os.kill(nursery._parent.pid, signal.SIGKILL)
+    nursery._parent.wait()
+    with pytest.raises(PolicyLost, match='forked from died'):
+        start(nursery)
+    start(nursery).close()  # from another parent
+    assert process.act(observation()).actions.shape == (1, 7)
+
+
+def test_a_parent_that_has_imported_torch_has_no_threads_to_lose():
+    nursery = Nursery(module_of('models/any'))
+    start(nursery).close()
+    status = Path(f'/proc/{nursery._parent.pid}/status').read_text()
+    maps = Path(f'/proc/{nursery._parent.pid}/maps').read_text()
+    nursery.close()
+    assert 'libtorch' in maps and 'Threads:\t1\n' in status
+
+
+def test_a_process_leads_a_session_so_that_precedence_counts(process):
+    assert os.getsid(process.pid) == process.pid

@@ -111,8 +111,13 @@ class PolicySession:
         self._slot.request(profile)
 
     def take_policy(self) -> PolicyProcess:
-        """The policy for the next step; another profile takes over here and nowhere else."""
+        """The policy for the next step; another profile takes over here and nowhere else.
+
+        Raises:
+            PolicyLost: its process died; an arm should not wait for the next tick to hear of it.
+        """
         policy = self._slot.take()
+        policy.require_alive()
         if policy is not self._policy:
             # Ending a process takes longer than a tick should wait.
             threading.Thread(target=self._policy.close, daemon=True).start()

@@ -67,6 +67,15 @@ class PolicyProcess:
         """Process number."""
         return self._process.pid
 
+    def require_alive(self) -> None:
+        """See whether it could still answer; takes microseconds.
+
+        Raises:
+            PolicyLost: the process died.
+        """
+        if not self._process.alive:
+            raise self._lost('ended')
+
     def act(self, observation: Observation) -> ActionChunk:
         """The next actions.
 
@@ -93,8 +102,11 @@ class PolicyProcess:
             self._near.send_bytes(message)
             if self._near.poll(patience_s):
                 return self._near.recv_bytes()
-        what = f'did not answer for {patience_s:.0f} s' if self._process.alive else 'ended'
-        raise PolicyLost(
-            f'The policy process (profile {self.profile}) {what}; its last words are in the '
-            'log above. Start the policy node again.'
+        self.require_alive()
+        raise self._lost(f'did not answer for {patience_s:.0f} s')
+
+    def _lost(self, how: str) -> PolicyLost:
+        return PolicyLost(
+            f'The policy process (profile {self.profile}) {how}; its last words are in the log '
+            'above. Start the policy node again.'
         )

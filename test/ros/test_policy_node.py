@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +111,22 @@ def test_lost_camera_and_lost_robot_stop_the_actions_by_name(graph, feed):
         timer.reset()
     graph.spin_until(lambda: feed.actions)
     graph.spin_until(lambda: feed.status().message == '')
+
+
+def children(pid):
+    stats = [path.read_text() for path in Path('/proc').glob('[0-9]*/stat')]
+    return [int(s.split()[0]) for s in stats if int(s.rpartition(')')[2].split()[1]) == pid]
+
+
+def test_a_killed_policy_process_ends_the_node_at_once(graph, feed):
+    """Its end is what the robot node notices; nobody may go on as if there were a policy."""
+    node = started(graph)
+    graph.spin_until(lambda: len(feed.actions) >= 3)
+    (parent,) = children(node.pid)
+    (policy,) = children(parent)
+    os.kill(policy, signal.SIGKILL)
+    assert node.wait(2.0) == 1
+    assert 'policy process (profile fp) ended' in node.log.read_text()
 
 
 def test_profile_is_swapped_while_it_acts(graph, feed):

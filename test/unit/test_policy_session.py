@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+import signal
 import threading
+import time
 
 import pytest
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import CheckpointError, ParameterError, ProfileError
+from sqil_ros.errors import CheckpointError, ParameterError, PolicyLost, ProfileError
 from sqil_ros.policy.scripted import CirclePolicy
 from sqil_ros.policy_loop import Step
 from sqil_ros.policy_session import TOTAL, PolicyParams, PolicySession
@@ -50,6 +53,14 @@ def test_profile_changes_only_when_the_policy_is_taken():
     finally:
         session.close()
     assert seen == ['loading', 'ready', 'active']
+
+
+def test_a_killed_policy_is_noticed_without_being_asked_to_act(session):
+    os.kill(session.take_policy().pid, signal.SIGKILL)
+    with pytest.raises(PolicyLost, match='ended'):
+        for _ in range(100):
+            session.take_policy()
+            time.sleep(0.01)
 
 
 def test_bad_name_is_refused_and_the_old_profile_stays(session):

@@ -49,7 +49,7 @@ class TickClock:
     """Decides which images are control ticks.
 
     The first image is a tick; afterwards the first image that is at least a control period,
-    less half a camera period, after the previous tick. The slack lets a 15 Hz camera with some
+    less half a camera period or a quarter of its own, after the previous tick. The slack lets a 15 Hz camera with some
     jitter drive 5 Hz by every third image.
 
     Attributes:
@@ -75,8 +75,8 @@ class TickClock:
         for name, value in (('control rate', rate_hz), ('camera rate', camera_hz)):
             if not value > 0.0:
                 raise ParameterError(f'The {name} is {value} Hz; it must be above 0.')
-        # A camera slower than the control loop must not make every image early enough.
-        slack_s = 0.5 / max(camera_hz, rate_hz)
+        # More slack would let a camera that is faster than it says drive the loop too fast.
+        slack_s = min(0.5 / camera_hz, 0.25 / rate_hz)
         return cls(round(NS_PER_S / rate_hz), round(slack_s * NS_PER_S))
 
     def offer(self, stamp_ns: int) -> bool:

@@ -25,17 +25,18 @@ from sqil_ros.align import TickClock
 from sqil_ros.contract import Contract
 from sqil_ros.errors import RobotFault, SqilError
 from sqil_ros.graph import Options, environment, policy_graph
-from sqil_ros.msg import EndEffectorAction, EpisodeEvent, SafetyStatus
+from sqil_ros.msg import EndEffectorAction, EpisodeEvent, LatencyBreakdown, SafetyStatus
 from sqil_ros.nodes.action_qos import ACTION
 from sqil_ros.nodes.operator import Operator
 from sqil_ros.nodes.policy_messages import nanoseconds
+from sqil_ros.nodes.qos import COMMAND
 from sqil_ros.provenance import provenance
 from sqil_ros.safety import SafetyLimits
 from sqil_ros.sim.side_channel import SideChannel
 from sqil_ros.sim.tasks import MAX_STEPS, TASKS, Task
 from sqil_ros.supervisor import Supervisor, end_on_sigterm
 
-CAMERA_HZ = 10.0
+CAMERA_HZ = 5.0
 P99_BAR_MS = 150.0
 _MOVING = 0.01  # m/s
 _SETTLE_TICKS = 10
@@ -48,6 +49,15 @@ class ActionLog:
     stamps_ns: list[int] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
     profiles: list[str] = field(default_factory=list)
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def receive_stages(self, message: LatencyBreakdown) -> None:
+        """Note where the policy node says the time goes."""
+        rows = zip(message.stages, message.p50_ms, message.p95_ms, message.p99_ms, strict=True)
+        self.stages = {
+            name: {'p50': round(p50, 1), 'p95': round(p95, 1), 'p99': round(p99, 1)}
+            for name, p50, p95, p99 in rows
+        }
 
     def receive(self, message: EndEffectorAction, now_ns: int) -> None:
         """Note one action."""
@@ -207,13 +217,16 @@ def measure(
             lambda message: log.receive(message, operator.node.get_clock().now().nanoseconds),
             ACTION,
         )
+        operator.node.create_subscription(
+            LatencyBreakdown, 'vla_policy/latency', log.receive_stages, COMMAND
+        )
         operator.wait_until_ready()
         with BusyArm(operator, SideChannel(options.robot_ip), contract) as arm:
             wait_for_ticks(operator, log, _SETTLE_TICKS)
             first = len(log.stamps_ns)
             missed_before = missed_by_node(operator)
             wait_for_ticks(operator, log, ticks)
-            steady = log.report(first, first + ticks, contract.rate_hz)
+            steady = log.report(first, first + ticks, contract.rate_hz) | {'stages': log.stages}
             first = len(log.stamps_ns)
             names: Iterator[str] = itertools.cycle(profiles)
             done = [swap(operator, arm, next(names)) for _ in range(swaps)]

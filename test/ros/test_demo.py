@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo as a visitor runs it, with one short episode: real processes, real protocols."""
+"""The demo as a visitor runs it, with one episode: real processes, real protocols."""
 
 import json
 import os
@@ -14,18 +14,14 @@ from sqil_ros.bag import typestore_with
 from sqil_ros.bag_check import check_bag
 from sqil_ros.contract import Contract
 from sqil_ros.share import share_directory
+from sqil_ros.sim.tasks import MAX_STEPS
 
 pytestmark = [pytest.mark.ros, pytest.mark.sim, pytest.mark.slow]
-STEPS = 15
 
 
 def demo_command(*words, robot_ip):
-    # A policy whose motion is known: a trained one may press on something and be stopped for it.
-    policy = ['--checkpoint', 'builtin:image_mean', '--profile', 'fp']
-    options = ['--tasks', 'lift_eggplant', '--episodes', '1', '--max-steps', str(STEPS)]
-    return [
-        sys.executable, '-m', 'sqil_ros.demo', *policy, *options, '--robot-ip', robot_ip, *words
-    ]  # fmt: skip
+    options = ['--tasks', 'cup_plate', '--episodes', '1', '--robot-ip', robot_ip]
+    return [sys.executable, '-m', 'sqil_ros.demo', *options, *words]
 
 
 def robot_address():
@@ -56,19 +52,22 @@ def messages_in(bag, *topics):
 
 
 @pytest.mark.timeout(400)
-def test_one_short_episode_leaves_result_report_and_bag(graph, tmp_path):
+def test_one_episode_leaves_result_report_and_bag(graph, tmp_path):
     out, robot_ip = tmp_path / 'demo', robot_address()
     process = graph.start_command(demo_command('--out', str(out), robot_ip=robot_ip))
     graph.spin_until(lambda: process.poll() is not None, 300.0)
     printed = process.log.read_text()
     assert process.returncode == 0, printed + (out / 'log.txt').read_text()
     assert not processes_of(robot_ip)
-    assert 'lift the eggplant' in printed and 'Traceback' not in (out / 'log.txt').read_text()
+    assert 'put the cup into the plate' in printed
+    assert 'Traceback' not in (out / 'log.txt').read_text()
 
     result = json.loads((out / 'result.json').read_text())
     (episode,) = result['episodes']
-    assert (episode['task'], episode['seed'], episode['fault']) == ('lift_eggplant', 10000, '')
-    assert STEPS <= episode['steps'] <= STEPS + 2 or episode['success']
+    assert (episode['task'], episode['seed'], episode['fault']) == ('cup_plate', 10000, '')
+    assert 0 < episode['steps'] <= MAX_STEPS + 2
+    assert episode['success'] or episode['steps'] >= MAX_STEPS
+    assert result['profile'] == 'int4_rtn'
     assert result['ticks'] >= episode['steps']
     assert result['missed_ticks'] < result['ticks']
     latency = result['latency_ms']
@@ -77,12 +76,12 @@ def test_one_short_episode_leaves_result_report_and_bag(graph, tmp_path):
     assert (out / 'report.html').read_text().count('data:image/jpeg') == 2
 
     bag = out / 'bag'
-    assert check_bag(bag, Contract.load()).instructions == ('lift the eggplant',)
+    assert check_bag(bag, Contract.load()).instructions == ('put the cup into the plate',)
     found = messages_in(
         bag, '/vla_policy/action', '/vla_policy/status', '/robot/tcp_pose', '/episode/event'
     )
     assert [event.kind for event in found['/episode/event']] == [0, 1 if episode['success'] else 2]
-    ours = [a for a in found['/vla_policy/action'] if a.episode_id == 'lift_eggplant-10000']
+    ours = [a for a in found['/vla_policy/action'] if a.episode_id == 'cup_plate-10000']
     assert len(ours) >= episode['steps'] - 1
     assert {status.state for status in found['/vla_policy/status']} >= {'active'}
     places = np.array(

@@ -71,7 +71,7 @@ def test_it_comes_up_configured_and_goes_down_whole(graph, starter, tmp_path: Pa
     answer = graph.call(
         GetParameters, '/left/vla_policy/get_parameters', GetParameters.Request(names=names)
     )
-    assert [answer.values[0].double_value, answer.values[1].string_value] == [10.0, 'fp']
+    assert [answer.values[0].double_value, answer.values[1].string_value] == [5.0, 'fp']
 
     family = psutil.Process(started.pid).children(recursive=True)
     assert len(family) >= 5

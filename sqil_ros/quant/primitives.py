@@ -101,6 +101,22 @@ def code_range(bits: int) -> tuple[int, int]:
     return -half, half - 1
 
 
+def group_count(in_features: int, group_size: int) -> int:
+    """Scales per row.
+
+    Raises:
+        ParameterError: the groups do not divide the inputs.
+    """
+    if group_size == WHOLE_ROW:
+        return 1
+    if group_size < 0 or in_features % group_size:
+        raise ParameterError(
+            f'a group size of {group_size} does not divide the {in_features} inputs of the layer; '
+            f'choose a divisor of {in_features}, or {WHOLE_ROW} for whole rows'
+        )
+    return in_features // group_size
+
+
 def quantize(weight: Tensor, grid: Grid | int) -> Quantized:
     """Round a weight matrix to the nearest code.
 
@@ -128,7 +144,7 @@ def find_steps(weight: Tensor, grid: Grid) -> Steps:
         ParameterError: the width is not 2 to 8, or groups do not divide the inputs.
     """
     lowest, highest = code_range(grid.bits)
-    runs = _runs(weight, _group_count(weight.shape[1], grid.group_size))
+    runs = _runs(weight, group_count(weight.shape[1], grid.group_size))
     if grid.symmetric:
         scale, zero = _usable(runs.abs().amax(-1) / highest), None
     else:
@@ -192,17 +208,6 @@ def checked_weight(weight: Tensor) -> Tensor:
             'quantise a checkpoint from before the training diverged'
         )
     return weight
-
-
-def _group_count(in_features: int, group_size: int) -> int:
-    if group_size == WHOLE_ROW:
-        return 1
-    if group_size < 0 or in_features % group_size:
-        raise ParameterError(
-            f'a group size of {group_size} does not divide the {in_features} inputs of the layer; '
-            f'choose a divisor of {in_features}, or {WHOLE_ROW} for whole rows'
-        )
-    return in_features // group_size
 
 
 def _usable(scale: Tensor) -> Tensor:

@@ -104,9 +104,10 @@ class TorchCpu:
             return f'it runs on the CPU only, the layer is on {device}'
         if shape.bits > 4 and shape.bits != 8:
             return f'it serves 2, 3, 4 and 8 bits, the layer has {shape.bits}'
-        if shape.groups > 1 or not shape.symmetric:
-            zeros = '' if shape.symmetric else ' with zero points'
-            return f'it serves one scale per row, the layer has {shape.groups}{zeros}'
+        if shape.groups > 1:
+            return f'it serves one scale per row, the layer has {shape.groups}'
+        if shape.bits == 8 and not shape.symmetric:
+            return 'it serves zero points up to 4 bits, the layer has 8'
         operator = '_weight_int8pack_mm' if shape.bits == 8 else '_weight_int4pack_mm_for_cpu'
         return '' if hasattr(torch, operator) else f'torch {torch.__version__} lacks {operator}'
 
@@ -139,7 +140,7 @@ class TorchCpu:
         if shape.bits == 8:
             y = _int8_product(rows, storage.view(torch.int8))
         else:
-            y = _int4_product(rows.to(torch.bfloat16), storage)
+            y = _int4_product(rows.to(torch.bfloat16), storage, steps.zero)
             y = y if y.shape[1] == shape.out_features else y[:, : shape.out_features]
         y = y.float().mul_(steps.scale)
         if bias is not None:
@@ -175,9 +176,12 @@ def _ones(rows: int) -> Tensor:
     return torch.ones(rows, dtype=torch.bfloat16)
 
 
-def _int4_product(x: Tensor, storage: Tensor) -> Tensor:
-    """(N, in) bfloat16 times tiles of nibbles: (N, out) bfloat16, unscaled."""
+def _int4_product(x: Tensor, storage: Tensor, zero: Tensor | None = None) -> Tensor:
+    """(N, in) bfloat16 times tiles of nibbles less (out,) zero points: (N, out), unscaled."""
     group, scales = _unit_scales(storage.shape[0], storage.shape[1] * 2)
+    if zero is not None:  # what the operator adds to a code; small integers are exact in bfloat16
+        scales = scales.clone()
+        scales[:, : len(zero), 1] = -zero
     return torch._weight_int4pack_mm_for_cpu(x, storage, group, scales)
 
 

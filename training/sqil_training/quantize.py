@@ -193,7 +193,7 @@ def _chosen_layers(
 def _action_figures(source: Source, result: Result, args: argparse.Namespace) -> dict[str, Any]:
     if source.calibration is None or source.actions is None:
         return {}
-    packed = packed_copy(result, args.back_end)
+    packed = packed_copy(result, args.back_end, _REST_DTYPE)
     assert isinstance(packed, OpenVLA)
     error = action_error(predicted_actions(packed, source.calibration), source.actions)
     frames = {'samples': args.samples, 'seed': args.seed}

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An OpenVLA of a few thousand weights, none of them at a value that hides a mistake."""
+"""An OpenVLA of a few thousand weights, and episodes of a few steps.
+
+No weight is at a value that hides a mistake, as gains of 1 and shifts of 0 would.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sqil_training.episodes import Episode, encode_picture, episode_folder, write_episode
 from sqil_training.ptq.statistics import Run
 from torch import Tensor, nn
 
+from sqil_ros.contract import Contract
 from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch
@@ -67,7 +75,7 @@ def _model() -> OpenVLA:
 
 
 @pytest.fixture
-def model(_model: OpenVLA) -> OpenVLA:
+def model(_model: OpenVLA) -> Iterator[OpenVLA]:
     """Not to be changed by a test; changing functions work on copies."""
     before = {name: parameter.clone() for name, parameter in _model.named_parameters()}
     yield _model
@@ -90,3 +98,44 @@ def function() -> Callable[[nn.Module], Tensor]:
 def run() -> Run:
     """Calibration data: the same inputs."""
     return logits
+
+
+def episode(seed: int) -> Episode:
+    """Four steps of noise."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 255, (2, 4, 4, 4, 3), dtype=np.uint8)
+    pictures = np.kron(coarse, np.ones((1, 1, 8, 8, 1), dtype=np.uint8))
+    return Episode(
+        task='lift_eggplant', instruction=('lift the eggplant', 'stack the cups')[seed % 2],
+        contract=Contract.load().hash, seed=seed, success=True, origin='expert',
+        stamps_ns=np.arange(4), states=rng.normal(size=(4, 7)),
+        commands=rng.normal(size=(4, 7)), actions=rng.uniform(-1, 1, (4, 7)),
+        executed=rng.normal(size=(4, 7)),
+        pictures=tuple(tuple(encode_picture(p) for p in camera) for camera in pictures),
+    )  # fmt: skip
+
+
+def write(root: Path, index: int, **change: object) -> None:
+    folder = episode_folder(root, 'lift_eggplant', 'c', index)
+    write_episode(folder, dataclasses.replace(episode(index), **change))
+
+
+@pytest.fixture(scope='session')
+def made() -> Callable[[int], Episode]:
+    """The episode of a number."""
+    return episode
+
+
+@pytest.fixture(scope='session')
+def put() -> Callable[..., None]:
+    """Write the episode of a number under a root, with fields exchanged."""
+    return write
+
+
+@pytest.fixture(scope='session')
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five episodes."""
+    root = tmp_path_factory.mktemp('episodes')
+    for index in range(5):
+        write(root, index)
+    return root

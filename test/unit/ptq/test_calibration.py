@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sqil_training.episodes import Episode, encode_picture, episode_folder, write_episode
+from sqil_training.episodes import Episode
 from sqil_training.ptq.action_error import action_error, predicted_actions
 from sqil_training.ptq.calibration import Frame, calibration_of, draw_frames
 from sqil_training.ptq.statistics import collect
@@ -23,44 +24,20 @@ from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
 
 CONTRACT = Contract.load()
 STEPS = 4
-
-
-def episode(seed: int) -> Episode:
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 255, (2, STEPS, 4, 4, 3), dtype=np.uint8)
-    pictures = np.kron(coarse, np.ones((1, 1, 8, 8, 1), dtype=np.uint8))
-    return Episode(
-        task='lift_eggplant', instruction=('lift the eggplant', 'stack the cups')[seed % 2],
-        contract=CONTRACT.hash, seed=seed, success=True, origin='expert',
-        stamps_ns=np.arange(STEPS), states=rng.normal(size=(STEPS, 7)),
-        commands=rng.normal(size=(STEPS, 7)), actions=rng.uniform(-1, 1, (STEPS, 7)),
-        executed=rng.normal(size=(STEPS, 7)),
-        pictures=tuple(tuple(encode_picture(p) for p in camera) for camera in pictures),
-    )  # fmt: skip
-
-
-def put(root: Path, index: int, **change: object) -> None:
-    folder = episode_folder(root, 'lift_eggplant', 'c', index)
-    write_episode(folder, dataclasses.replace(episode(index), **change))
-
-
-@pytest.fixture(scope='module')
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('episodes')
-    for index in range(5):
-        put(root, index)
-    return root
+Put = Callable[..., None]
 
 
 def steps(frames: list[Frame]) -> set[bytes]:
     return {frame.observation.state.tobytes() for frame in frames}
 
 
-def test_frames_are_different_and_spread_over_the_episodes(tree: Path) -> None:
+def test_frames_are_different_and_spread_over_the_episodes(
+    tree: Path, made: Callable[[int], Episode]
+) -> None:
     for count in (1, 5, 7, 20):
         frames = draw_frames(tree, CONTRACT, count, seed=0)
         assert len(steps(frames)) == len(frames) == count
-        of = {state.tobytes(): index for index in range(5) for state in episode(index).states}
+        of = {state.tobytes(): index for index in range(5) for state in made(index).states}
         shares = np.bincount([of[state] for state in steps(frames)], minlength=5)
         assert shares.max() - shares.min() <= 1
 
@@ -94,7 +71,7 @@ def identity(width: int) -> Normalizer:
     return Normalizer(-np.ones(width), np.ones(width), np.ones(width, dtype=bool))
 
 
-def test_bad_data_are_refused_by_name(tmp_path: Path, tree: Path) -> None:
+def test_bad_data_are_refused_by_name(tmp_path: Path, tree: Path, put: Put) -> None:
     with pytest.raises(EpisodeError, match='No episodes under'):
         draw_frames(tmp_path, CONTRACT, 1, 0)
     with pytest.raises(CalibrationError, match=r'20 frames.*21 are asked for; lower --samples'):

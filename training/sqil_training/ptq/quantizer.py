@@ -111,9 +111,13 @@ def quantize_model(
     return Result(twin, {name: quantized[name] for name in layers}, errors, activations)
 
 
-def packed_copy(result: Result, back_end: str) -> nn.Module:
-    """The model as a profile of it will run."""
+def packed_copy(
+    result: Result, back_end: str, rest_dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """The model as a profile of it will run, with everything else rounded to ``rest_dtype``."""
     twin = copy.deepcopy(result.model)
+    for parameter in twin.parameters():
+        parameter.copy_(parameter.to(rest_dtype))
     activations = result.activations
     for name, quantized in result.layers.items():
         old = twin.get_submodule(name)

@@ -81,10 +81,12 @@ def load_source(args: argparse.Namespace) -> Source:
         SqilError: the checkpoint or the episodes are unsound.
     """
     if args.calibration is None and (METHODS[args.method].needs_data or args.static):
-        what = f'--method {args.method}' if not args.static else '--activation static'
+        what, other = f'--method {args.method}', '--method rtn'
+        if args.static:
+            what, other = '--activation static', '--activation dynamic'
         raise CalibrationError(
             f'{what} must see the inputs of every layer, and no data were named; give an episode '
-            'tree with --calibration DIR (sqil-collect makes one), or use --method rtn'
+            f'tree with --calibration DIR (sqil-collect makes one), or use {other}'
         )
     contract = Contract.load()
     check_checkpoint(args.checkpoint, contract)
@@ -178,13 +180,14 @@ def _chosen_layers(
     """Layers by group, and whether these are the default groups."""
     if args.layers is None:
         return select_groups(model, args.groups), set(args.groups) == set(GROUPS)
-    named = {}
+    named: dict[str, tuple[str, ...]] = {}
     for item in args.layers:
         name, separator, patterns = item.partition('=')
-        if not separator or not patterns or name in {*GROUPS, *OPTIONAL_GROUPS}:
+        taken = [*GROUPS, *OPTIONAL_GROUPS, *named]
+        if not separator or not patterns or name in taken:
             raise ParameterError(
                 f"--layers {item!r} must be NAME=PATTERN[,PATTERN] as in mlp='*.mlp.*', with a "
-                f'name other than {[*GROUPS, *OPTIONAL_GROUPS]}'
+                f'name other than {taken}'
             )
         named[name] = tuple(patterns.split(','))
     return select_layers(model, named, kept=()), False

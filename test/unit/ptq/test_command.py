@@ -95,11 +95,15 @@ def test_static_activations_are_calibrated(checkpoint: Path, tree: Path) -> None
     ('arguments', 'complaint'),
     [
         (['--method', 'awq'], '--method awq .*give an episode tree with --calibration'),
-        (['--activation-bits', '8', '--activation', 'static'], '--activation static .*--calib'),
+        (
+            ['--activation-bits', '8', '--activation', 'static'],
+            'static .*use --activation dynamic',
+        ),
         (['--calibration', 'nowhere'], 'No episodes under nowhere'),
         (['--group-size', '7'], 'group size of 7 does not divide the 12 inputs'),
         (['--layers', '*.mlp.*'], 'NAME=PATTERN'),
         (['--layers', 'vision=*.mlp.*'], 'a name other than'),
+        (['--layers', 'mlp=dino.*', 'mlp=*.mlp.*'], 'a name other than'),
         (['--layers', 'mlp=nothing'], "belongs to .'mlp'"),
         (['--layers', 'M-L-P=*.mlp.*'], 'is no name'),
     ],

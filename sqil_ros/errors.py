@@ -38,6 +38,10 @@ class EpisodeError(SqilError):
     """A recorded episode or an episode tree is incomplete or malformed."""
 
 
+class ScoreError(SqilError):
+    """Saliency scores are incomplete, corrupt or of another policy or data set."""
+
+
 class RobotUnreachable(SqilError):
     """The controller does not answer within its deadline."""
 

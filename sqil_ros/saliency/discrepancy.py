@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far two answers of a policy are apart: the norm of SQIL's equation 4 and its alternatives."""
+"""How far two answers are apart: the norm of SQIL's equation 4 and its alternatives."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ INPUTS = (PICTURES, PROPRIO)
 
 @dataclass(frozen=True)
 class SaliencySettings:
-    """The paper's values are the defaults (SQIL, section 3.3 and the supplement's cost of SIS).
+    """The paper's values are the defaults (SQIL, equations 4 and 5, and its supplement).
 
     Attributes:
         side: cells along a side of a picture, N.

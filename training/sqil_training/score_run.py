@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes scored one by one on some processes, each kept as a file of its own until all are."""
+"""Episodes scored one by one, each kept as a file of its own until all are."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import queue
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import EpisodeError, ParameterError, ScoreError, SqilError
+from sqil_ros.errors import EpisodeError, ParameterError, ScoreError
+from sqil_ros.policy.loader import FULL_PRECISION
 from sqil_ros.policy.openvla.checkpoint import load_openvla
 from sqil_ros.policy.openvla.statistics import read_spread
 from sqil_ros.policy.openvla.teacher import OpenVLATeacher
@@ -35,9 +32,6 @@ from sqil_training.score_file import read_scores, write_scores
 from sqil_training.scores import EpisodeScores, ScoreKey, Scores
 from sqil_training.survey import Surveyed
 
-FULL_PRECISION = 'fp'
-_LISTEN_S = 1.0
-
 
 @dataclass(frozen=True)
 class Job:
@@ -46,8 +40,10 @@ class Job:
     Attributes:
         checkpoint: directory of the teacher.
         dataset: key of the teacher's statistics.
-        key: how to score, and the fingerprints that the parts get.
-        versions: that the parts get.
+        key: how to score, and the fingerprints of policy and contract.
+        top: share of heavy frames, for the record.
+        beta: their weight, for the record.
+        versions: of the packages that score.
         parts: folder of one file per finished episode.
         batch: disturbed states in one pass.
         devices: torch devices; process i uses device i modulo their number.
@@ -56,10 +52,16 @@ class Job:
     checkpoint: Path
     dataset: str
     key: ScoreKey
+    top: float
+    beta: float
     versions: dict[str, str]
     parts: Path
     batch: int
     devices: tuple[str, ...]
+
+    def scores(self, episodes: Sequence[EpisodeScores]) -> Scores:
+        """Scores of some episodes, with what this job knows about them."""
+        return Scores(self.key, self.top, self.beta, self.versions, episodes)
 
 
 @dataclass(frozen=True)
@@ -171,69 +173,6 @@ def score_share(job: Job, share: Sequence[Surveyed], device: str) -> Iterator[Do
     teacher = scorer.teacher
     for wanted in share:
         passes, encoded = teacher.passes, teacher.encoded
-        scores = scorer.score(wanted)
-        # A part has no weights, so what they would be is left to the whole.
-        part = Scores(job.key, 0.0, 0.0, job.versions, [scores])
+        part = job.scores([scorer.score(wanted)])
         write_scores(part_path(job.parts, wanted.name), part)
         yield Done(wanted.name, wanted.steps, teacher.passes - passes, teacher.encoded - encoded)
-
-
-def score_all(job: Job, missing: Sequence[Surveyed], workers: int) -> Iterator[Done]:
-    """Score episodes on ``workers`` processes, in any order.
-
-    Raises:
-        SqilError: a process met one, or ended without a word.
-    """
-    shares = [missing[i::workers] for i in range(workers) if missing[i::workers]]
-    if len(shares) <= 1:
-        for share in shares:
-            yield from score_share(job, share, job.devices[0])
-        return
-    context = multiprocessing.get_context('spawn')
-    results: Any = context.Queue()
-    processes = [
-        context.Process(
-            target=_worker, args=(job, share, job.devices[i % len(job.devices)], results),
-            daemon=True,
-        )
-        for i, share in enumerate(shares)
-    ]  # fmt: skip
-    for process in processes:
-        process.start()
-    try:
-        yield from _gathered(results, processes)
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _gathered(results: Any, processes: Sequence[Any]) -> Iterator[Done]:
-    running = len(processes)
-    while running:
-        try:
-            message = results.get(timeout=_LISTEN_S)
-        except queue.Empty:
-            if lost := [p.exitcode for p in processes if p.exitcode]:
-                raise ScoreError(
-                    f'A scoring process ended with status {lost[0]}; finished episodes are kept. '
-                    'If it ran out of memory, use fewer --workers or a smaller --batch.'
-                ) from None
-            continue
-        if isinstance(message, SqilError):
-            raise message
-        if message is None:
-            running -= 1
-        else:
-            yield message
-
-
-def _worker(job: Job, share: Sequence[Surveyed], device: str, results: Any) -> None:
-    """Score a share and report every :class:`Done` (or an error), then None."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    try:
-        for done in score_share(job, share, device):
-            results.put(done)
-    except SqilError as error:
-        results.put(error)
-    results.put(None)

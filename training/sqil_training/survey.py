@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def survey(roots: Sequence[Path], contract: Contract, limit: int | None = None) 
         raise EpisodeError(
             f'No episodes under {", ".join(map(str, roots))}; run sqil-collect first.'
         )
-    for one, other in zip(folders, folders[1:], strict=False):
+    for one, other in pairwise(folders):
         if episode_name(one) == episode_name(other):
             raise EpisodeError(
                 f'{one} and {other} are two episodes of one name, so that scores could not tell '
@@ -108,12 +109,12 @@ def check_statistics(actions: Array, learned: Spread) -> None:
             f'checkpoint; at most {OUTSIDE:.0%} may. Use the data that the checkpoint was trained '
             'on, or a checkpoint of these data.'
         )
-    narrow = actions.std(axis=0) <= NARROW * learned.std
-    if narrow.all():
+    found = actions.std(axis=0)
+    if np.all(found <= NARROW * learned.std):
         raise EpisodeError(
-            f'The actions have deviations {np.round(actions.std(axis=0), 6).tolist()}, each below '
-            f'{NARROW:.0%} of the statistics of the checkpoint, {np.round(learned.std, 6).tolist()}'
-            '; the units differ. Convert the episodes, or use a checkpoint of these data.'
+            f'The actions have deviations {np.round(found, 6).tolist()}, each below {NARROW:.0%} '
+            f'of the statistics of the checkpoint, {np.round(learned.std, 6).tolist()}; the units '
+            'differ. Convert the episodes, or use a checkpoint of these data.'
         )
 
 

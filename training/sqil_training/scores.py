@@ -111,9 +111,9 @@ class Scores:
                 )
         if strangers := own.keys() - {wanted.name for wanted in data}:
             raise ScoreError(
-                f'There are scores of {len(strangers)} episodes that the data lack, such as '
-                f'{min(strangers)}, and their threshold would be another; restore the episodes or '
-                'score these data alone.'
+                f'The scores are of {len(own)} episodes, but the data lack {len(strangers)} of '
+                f'them, such as {min(strangers)}, and without it the threshold would be another; '
+                'restore the episodes or score these data alone.'
             )
 
     def weights(self, top: float | None = None, beta: float | None = None) -> dict[str, Array]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -69,6 +70,7 @@ def _gathered(results: Any, processes: Sequence[Any]) -> Iterator[Done]:
 def _worker(job: Job, share: Sequence[Surveyed], device: str, results: Any) -> None:
     """Score a share and report every :class:`Done` (or an error), then None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # in order: no scratch file stays behind
     try:
         for done in score_share(job, share, device):
             results.put(done)

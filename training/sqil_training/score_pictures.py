@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from sqil_ros.policy.openvla.teacher import OpenVLATeacher
 from sqil_ros.saliency import SaliencySettings, picture_saliency, state_rng
 from sqil_ros.saliency.grid import EACH
+from sqil_ros.saliency.heat_map import heat_map
 from sqil_ros.types import Array, Image
 from sqil_training.episodes import Episode, observation_at
 from sqil_training.scores import EpisodeScores
@@ -22,8 +22,6 @@ SIZE = 224
 
 FRAMES = 9
 """Frames shown of one episode."""
-
-_OPACITY = 0.75
 
 
 @dataclass(frozen=True)
@@ -39,28 +37,6 @@ class Moment:
     step: int
     score: float
     overlays: tuple[Image, ...]
-
-
-def heat_map(image: Image, saliency: Array, largest: float) -> Image:
-    """A picture under its saliency: untouched where that is zero, glowing where it is high.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        saliency: (N, N) local saliency of this camera.
-        largest: the value that glows brightest.
-
-    Returns:
-        (SIZE, SIZE, 3) uint8 RGB.
-    """
-    size = (SIZE, SIZE)
-    share = np.clip(saliency / largest if largest > 0.0 else 0.0 * saliency, 0.0, 1.0)
-    # Linear between the cells' middles: a cell's edge means nothing in the picture.
-    smooth = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
-    levels = np.round(255.0 * smooth).astype(np.uint8)
-    glow = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[:, :, ::-1]
-    opacity = _OPACITY * np.sqrt(smooth)[:, :, None]
-    large = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    return np.asarray(np.round((1.0 - opacity) * large + opacity * glow), np.uint8)
 
 
 def moments(
@@ -103,6 +79,7 @@ def _moment(
     maps = picture_saliency(state, settings, state_rng(settings.seed, scores.name, step)).maps
     largest = float(maps.max())
     overlays = [
-        heat_map(image, own, largest) for image, own in zip(observation.images, maps, strict=False)
+        heat_map(image, own, largest, SIZE)
+        for image, own in zip(observation.images, maps, strict=False)
     ]
     return Moment(step, float(scores.scores[step]), tuple(overlays))

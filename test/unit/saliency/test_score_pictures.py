@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from sqil_training.score import PAGE, main
 from sqil_training.score_charts import score_curve, score_histogram
-from sqil_training.score_pictures import SIZE, gripper_events, heat_map, spread
+from sqil_training.score_pictures import gripper_events, spread
+
+from sqil_ros.saliency.heat_map import heat_map
+
+SIZE = 224
 
 SVG = '{http://www.w3.org/2000/svg}'
 
@@ -22,7 +26,7 @@ def elements(svg: str, tag: str) -> list[ET.Element]:
 
 def test_a_picture_without_saliency_stays_as_it_is() -> None:
     image = np.full((32, 32, 3), 90, np.uint8)
-    drawn = heat_map(image, np.zeros((8, 8)), 0.0)
+    drawn = heat_map(image, np.zeros((8, 8)), 0.0, SIZE)
     assert drawn.shape == (SIZE, SIZE, 3)
     assert np.all(drawn == 90)
 
@@ -30,7 +34,7 @@ def test_a_picture_without_saliency_stays_as_it_is() -> None:
 def test_the_cell_that_matters_glows() -> None:
     saliency = np.zeros((8, 8))
     saliency[2, 5] = 3.0
-    drawn = heat_map(np.zeros((32, 32, 3), np.uint8), saliency, 3.0).sum(axis=2)
+    drawn = heat_map(np.zeros((32, 32, 3), np.uint8), saliency, 3.0, SIZE).sum(axis=2)
     row, column = np.unravel_index(drawn.argmax(), drawn.shape)
     assert (row * 8 // SIZE, column * 8 // SIZE) == (2, 5)
     assert drawn[: SIZE // 8].max() == 0

@@ -166,7 +166,9 @@ def main(argv: list[str] | None = None) -> int:
         write_scores(args.out, scores)
         rmtree(job.parts, ignore_errors=True)
         print(summary(scores, effort, args.out))
-        if args.json and effort:
+        if args.json and effort is None:
+            print(f'{args.json} is not written: nothing was scored in this run')
+        elif args.json and effort:
             with whole_file(args.json) as file:
                 file.write(report(job, scores, effort, args.workers))
         if args.pictures:

@@ -57,12 +57,13 @@ def test_every_frame_gets_a_score(
 
 
 def test_a_second_run_scores_nothing(
-    run: Run, whole: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = whole.read_bytes()
     monkeypatch.setattr(score_run, 'EpisodeScorer', None)
-    assert run(whole) == 0
+    assert run(whole, '--json', 'cost.json') == 0
     assert whole.read_bytes() == before
+    assert 'cost.json is not written' in capsys.readouterr().out
 
 
 def test_other_weights_need_no_new_scores(

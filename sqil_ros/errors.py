@@ -42,6 +42,10 @@ class CalibrationError(SqilError):
     """Calibration data are missing, too few or not finite."""
 
 
+class ScoreError(SqilError):
+    """Saliency scores are incomplete, corrupt or of another policy or data set."""
+
+
 class RobotUnreachable(SqilError):
     """The controller does not answer within its deadline."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,12 @@ class CheckpointManifest:
     dataset: str
     contract_hash: str
     files: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """One fingerprint (hex) for everything that decides what the policy answers."""
+        lines = '\n'.join(f'{name} {sha}' for name, sha in sorted(self.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def write_manifest(

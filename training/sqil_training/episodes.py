@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sqil_ros.errors import EpisodeError
-from sqil_ros.types import Array, Image
+from sqil_ros.types import Array, Image, Observation
 
 SCHEMA_VERSION = 1
 # Full chroma and high quality: saliency is later computed from the same decoded pictures.
@@ -189,6 +190,33 @@ def episode_folders(root: Path) -> Iterator[Path]:
     """Every complete episode under ``root``, in a stable order."""
     for header in sorted(root.glob('*/*/raw/traj_group*/traj*/episode.json')):
         yield header.parent
+
+
+def episode_name(folder: Path) -> str:
+    """What an episode is called wherever its tree lies: ``task/collection/raw/group/traj``."""
+    return '/'.join(folder.parts[-5:])
+
+
+def observation_at(episode: Episode, step: int) -> Observation:
+    """What the policy saw at a step, pictures decoded."""
+    return Observation(
+        images=tuple(decode_picture(camera[step]) for camera in episode.pictures),
+        state=episode.states[step],
+        command=episode.commands[step],
+        instruction=episode.instruction,
+        stamp_ns=int(episode.stamps_ns[step]),
+    )
+
+
+def episode_digest(episode: Episode) -> str:
+    """Fingerprint (hex) of everything that a policy sees and that is its label."""
+    digest = hashlib.sha256(episode.instruction.encode())
+    for values in (episode.states, episode.commands, episode.actions):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    for camera in episode.pictures:
+        for picture in camera:
+            digest.update(hashlib.sha256(picture).digest())
+    return digest.hexdigest()
 
 
 def _rows(values: Array) -> pa.Array:

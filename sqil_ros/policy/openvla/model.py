@@ -108,8 +108,13 @@ class OpenVLA(PreTrainedModel):
         seen = torch.ones(len(words), 1 + extra, dtype=torch.long, device=inputs.device)
         return inputs, torch.cat([seen, batch.mask[:, 1:]], dim=1)
 
-    def action_states(self, batch: Batch, actions: Tensor, features: Tensor) -> Tensor:
-        """Teacher-forced decoder states (B, 7, width) that predict the (B, 7) action tokens."""
+    def forced_states(
+        self, batch: Batch, actions: Tensor, features: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Decoder states (B, L, width) while it is fed the (B, 7) action tokens, and their mask.
+
+        The last token is not fed, since nothing is predicted from it.
+        """
         inputs, mask = self.embed(batch, features)
         embed = self.language_model.get_input_embeddings()
         inputs = torch.cat([inputs, embed(actions[:, :-1]).to(inputs.dtype)], dim=1)
@@ -120,6 +125,11 @@ class OpenVLA(PreTrainedModel):
             position_ids=positions(mask),
             use_cache=False,
         ).last_hidden_state
+        return states, mask
+
+    def action_states(self, batch: Batch, actions: Tensor, features: Tensor) -> Tensor:
+        """Teacher-forced decoder states (B, 7, width) that predict the (B, 7) action tokens."""
+        states, mask = self.forced_states(batch, actions, features)
         # The last prompt token predicts the first action; padding may stand between them.
         last = mask[:, : -(N_ACTIONS - 1)].cumsum(1).argmax(1)
         first = states[torch.arange(len(states), device=states.device), last]
@@ -130,6 +140,17 @@ class OpenVLA(PreTrainedModel):
         top = self.config.text_vocab_size
         rows = self.language_model.lm_head.weight[top - self.config.n_action_bins : top]
         return nn.functional.linear(states, rows.to(states.dtype)).flip(-1)
+
+    def text_logits(self, batch: Batch, states: Tensor) -> Tensor:
+        """(B, T, vocabulary) logits that predict every word after BOS and every action token.
+
+        Args:
+            batch: of prompts without padding.
+            states: (B, L, width) of :meth:`forced_states`.
+        """
+        assert bool(batch.mask.all())
+        words = batch.tokens.shape[1] - 1
+        return self.language_model.lm_head(states[:, -(words + N_ACTIONS) :])
 
     def choose_tokens(self, logits: Tensor) -> Tensor:
         """(..., bins) logits to (...) tokens by ``config.bin_choice``."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sqil_ros.policy.base import PolicyDescription
-from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode
+from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode, encode
 from sqil_ros.policy.openvla.config import N_ACTIONS
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
@@ -68,7 +68,7 @@ class OpenVLAPolicy:
         """(B, 7) actions of independent observations."""
         spans = spans or Spans()
         with spans('preprocess'):
-            batch = self._on_device(self.processor(observations))
+            batch = self.inputs(observations)
         with spans('vision'):
             features = self.model.patch_features(batch.pixels)
         with spans('decode'):
@@ -84,7 +84,16 @@ class OpenVLAPolicy:
         actions[..., 6] = np.clip(actions[..., 6], 0.0, 1.0)
         return actions
 
-    def _on_device(self, batch: Batch) -> Batch:
+    def tokens_from_actions(self, actions: Array) -> Tokens:
+        """(B, 7) physical actions to token ids; inverse of :meth:`actions_from_tokens`."""
+        config = self.model.config
+        return encode(
+            self._actions.normalize(actions), config.text_vocab_size, config.n_action_bins
+        )
+
+    def inputs(self, observations: Sequence[Observation]) -> Batch:
+        """Observations as tensors on the model's device, in its precision."""
+        batch = self.processor(observations)
         dtype = self.model.projector.fc1.weight.dtype
         proprio = batch.proprio
         return Batch(

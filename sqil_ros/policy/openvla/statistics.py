@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,20 +78,47 @@ def dataset_statistics(
     }
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How widely a data set's values lie, in their own units.
+
+    Attributes:
+        low: (D,) smallest value.
+        high: (D,) largest value.
+        std: (D,) standard deviation.
+    """
+
+    low: Array
+    high: Array
+    std: Array
+
+
 def read_normalizer(directory: Path, dataset: str, what: str) -> Normalizer:
     """The normaliser of ``what`` (``action`` or ``proprio``) beside a checkpoint.
 
     Raises:
         CheckpointError: the file, the data set or a field is missing or malformed.
     """
+    low, high, mask = _read(directory, dataset, what, ('q01', 'q99', 'mask'))
+    return Normalizer(low, high, mask.astype(bool))
+
+
+def read_spread(directory: Path, dataset: str, what: str) -> Spread:
+    """The spread of ``what`` (``action`` or ``proprio``) in a checkpoint's training data.
+
+    Raises:
+        CheckpointError: the file, the data set or a field is missing or malformed.
+    """
+    return Spread(*_read(directory, dataset, what, ('min', 'max', 'std')))
+
+
+def _read(directory: Path, dataset: str, what: str, fields: Sequence[str]) -> list[Array]:
     path = directory / 'dataset_statistics.json'
     try:
         entry = json.loads(path.read_text(encoding='utf-8'))[dataset][what]
-        arrays = [np.array(entry[key], dtype=float) for key in ('q01', 'q99')]
-        mask = np.array(entry['mask'], dtype=bool)
+        return [np.array(entry[field], dtype=float) for field in fields]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f'{path}: no usable statistics of {what} for {dataset!r} ({error!r}); put the file '
             'of the training data beside the weights.'
         ) from error
-    return Normalizer(arrays[0], arrays[1], mask)

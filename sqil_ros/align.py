@@ -48,9 +48,9 @@ def hold(samples: Sequence[Sample], stamp_ns: int) -> Sample | None:
 class TickClock:
     """Decides which images are control ticks.
 
-    The first image is a tick; afterwards the first image that is at least a control period,
-    less half a camera period or a quarter of its own, after the previous tick. The slack lets a 15 Hz camera with some
-    jitter drive 5 Hz by every third image.
+    The first image is a tick; afterwards the first image that is at least a control period after
+    the previous tick, less some slack: half a camera period, at most a quarter of a control
+    period. It lets a 15 Hz camera with some jitter drive 5 Hz by every third image.
 
     Attributes:
         period_ns: control period.

@@ -46,6 +46,10 @@ class ScoreError(SqilError):
     """Saliency scores are incomplete, corrupt or of another policy or data set."""
 
 
+class TrainingError(SqilError):
+    """A training run cannot go on: its loss is no number, or its state is of another run."""
+
+
 class RobotUnreachable(SqilError):
     """The controller does not answer within its deadline."""
 

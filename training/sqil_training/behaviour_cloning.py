@@ -35,6 +35,7 @@ from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor, pixels_from_images
 from sqil_ros.policy.openvla.statistics import Normalizer, dataset_statistics
 from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
+from sqil_training.batches import draw_jitter, soft_bins
 from sqil_training.demonstrations import EGGPLANT, Demonstrations, Samples
 from sqil_training.muon import Muon
 from sqil_training.readouts import Readouts
@@ -76,17 +77,6 @@ def learning_rate(settings: Settings, step: int) -> float:
     progress = min(1.0, (step - settings.warm_up) / max(1, settings.steps - settings.warm_up))
     low = settings.final_rate
     return settings.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def soft_bins(tokens: Tensor, vocabulary: int, bins: int, spread: float) -> Tensor:
-    """(B, 7) action tokens to (B, 7, bins) targets: a bell over neighbouring bins.
-
-    Neighbouring bins mean nearly the same motion; a target that says so learns from fewer
-    demonstrations than a one-hot one (inference; the paper uses one-hot targets).
-    """
-    centre = (vocabulary - 1 - tokens)[..., None].float()
-    index = torch.arange(bins, device=tokens.device).float()
-    return torch.softmax(-0.5 * ((index - centre) / spread) ** 2, dim=-1)
 
 
 class Trainer:
@@ -159,12 +149,7 @@ class Trainer:
     def batch(self, samples: Samples) -> tuple[Batch, Tensor]:
         """Model inputs and (B, 7) action tokens."""
         pixels = pixels_from_images(torch.from_numpy(samples.images))
-        if self.settings.jitter:
-            # Exposure and contrast of one picture change together in both encoders' channels.
-            shape = (len(pixels), pixels.shape[1], 1, 1, 1)
-            gain = 1.0 + self.settings.jitter * (2.0 * torch.rand(shape) - 1.0)
-            shift = self.settings.jitter * (2.0 * torch.rand(shape) - 1.0)
-            pixels = pixels * gain + shift
+        gain, shift = draw_jitter(*pixels.shape[:2], self.settings.jitter)
         tokens, mask = self.processor.tokens(samples.instructions)
         proprio = self.processor.proprio(samples.proprio)
         labels = encode(
@@ -172,7 +157,7 @@ class Trainer:
             self.config.text_vocab_size,
             self.config.n_action_bins,
         )
-        return Batch(pixels, tokens, mask, proprio), torch.from_numpy(labels)
+        return Batch(pixels * gain + shift, tokens, mask, proprio), torch.from_numpy(labels)
 
     def losses(self, batch: Batch, labels: Tensor, samples: Samples) -> dict[str, Tensor]:
         """Every term of the loss and the errors that are reported with it."""

@@ -93,12 +93,5 @@ class OpenVLAPolicy:
 
     def inputs(self, observations: Sequence[Observation]) -> Batch:
         """Observations as tensors on the model's device, in its precision."""
-        batch = self.processor(observations)
         dtype = self.model.projector.fc1.weight.dtype
-        proprio = batch.proprio
-        return Batch(
-            batch.pixels.to(self._device, dtype),
-            batch.tokens.to(self._device),
-            batch.mask.to(self._device),
-            None if proprio is None else proprio.to(self._device, dtype),
-        )
+        return self.processor(observations).to(self._device, dtype)

@@ -66,6 +66,15 @@ class Batch:
     mask: Tensor
     proprio: Tensor | None
 
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> Batch:
+        """The same inputs elsewhere; ``dtype`` is for those that are no integers."""
+        return Batch(
+            self.pixels.to(device, dtype),
+            self.tokens.to(device),
+            self.mask.to(device),
+            None if self.proprio is None else self.proprio.to(device, dtype),
+        )
+
 
 class Processor:
     """Prepares observations for one checkpoint."""

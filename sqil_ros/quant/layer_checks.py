@@ -53,6 +53,23 @@ def check_activations(bits: int | None, step: Tensor | None) -> None:
         raise ProfileError(f'the step of the inputs is {step}; one positive number is needed.')
 
 
+def check_adapter(down: Tensor, up: Tensor, shape: LayerShape) -> None:
+    """Refuse a low-rank change that does not belong to a layer of a shape.
+
+    Raises:
+        ProfileError: a matrix has another shape, or a value is not finite.
+    """
+    rank = len(down)
+    wanted = ((rank, shape.in_features), (shape.out_features, rank))
+    if (tuple(down.shape), tuple(up.shape)) != wanted or rank == 0:
+        raise ProfileError(
+            f'a low-rank change of {tuple(up.shape)} times {tuple(down.shape)} does not fit a '
+            f'layer of ({shape.out_features}, {shape.in_features}); use that of this profile.'
+        )
+    if not down.is_meta and not bool(torch.isfinite(down).all() and torch.isfinite(up).all()):
+        raise ProfileError('a low-rank change is not finite; export a run that has not diverged.')
+
+
 def _check_scale(scale: Tensor, shape: LayerShape) -> None:
     fits = scale.ndim in (1, 2) and scale.shape[0] == shape.out_features
     even = shape.groups > 0 and shape.in_features % shape.groups == 0

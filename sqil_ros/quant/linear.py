@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 from sqil_ros.quant.activations import round_activations
 from sqil_ros.quant.back_ends import AUTO, LayerShape, choose_back_end
-from sqil_ros.quant.layer_checks import check_activations, check_layer
+from sqil_ros.quant.layer_checks import check_activations, check_adapter, check_layer
 from sqil_ros.quant.packing import pack, unpack
 from sqil_ros.quant.primitives import (
     Grid,
@@ -38,6 +38,8 @@ class PackedLinear(nn.Linear):
         bits: width of a code.
         activation_bits: width of the inputs, None for inputs in floating point.
         input_step: () float32 static step of the inputs, None for a step per token.
+        down: (rank, in) first matrix of a low-rank change beside the integers, or None.
+        up: (out, rank) its second matrix, or None.
         shape: what back-ends know about the layer.
     """
 
@@ -45,6 +47,8 @@ class PackedLinear(nn.Linear):
     scale: Tensor
     zero: Tensor | None
     input_step: Tensor | None
+    down: Tensor | None
+    up: Tensor | None
     bias: nn.Parameter | None  # type: ignore[assignment]
 
     def __init__(
@@ -91,6 +95,8 @@ class PackedLinear(nn.Linear):
         self.register_buffer('zero', zero)
         step = None if input_step is None else input_step.to(packed.device, torch.float32)
         self.register_buffer('input_step', step)
+        self.register_buffer('down', None)
+        self.register_buffer('up', None)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
         self.train(False)
 
@@ -129,8 +135,11 @@ class PackedLinear(nn.Linear):
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
-        """(out, in) weights, computed anew at every access."""
-        return dequantize(self.quantized)
+        """(out, in) weights, computed anew at every access; with the change beside them."""
+        weight = dequantize(self.quantized)
+        if self.up is None or self.down is None:
+            return weight
+        return weight + self.up.float() @ self.down.float()
 
     def use(self, back_end: str) -> None:
         """Let another back-end multiply, from the same integers.
@@ -142,6 +151,19 @@ class PackedLinear(nn.Linear):
         rows = self._back_end.restore(self.packed, self.shape)
         self.packed, self._back_end = chosen.prepare(rows, self.shape), chosen
 
+    def adapt(self, down: Tensor, up: Tensor) -> None:
+        """Put a low-rank change beside the integers: y = W x + up down x (SQIL, section 1.3).
+
+        Args:
+            down: (rank, in).
+            up: (out, rank), with LoRA's scale in it.
+
+        Raises:
+            ProfileError: the shapes do not belong together.
+        """
+        check_adapter(down, up, self.shape)
+        self.down, self.up = down.to(self.packed.device), up.to(self.packed.device)
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
@@ -152,7 +174,10 @@ class PackedLinear(nn.Linear):
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return linear(x, self.weight.to(x.dtype), bias)
         steps = Steps(self.scale, self.zero)
-        return self._back_end.multiply(x, self.packed, steps, self.bias, self.shape)
+        y = self._back_end.multiply(x, self.packed, steps, self.bias, self.shape)
+        if self.up is not None and self.down is not None:
+            y = y + linear(linear(x, self.down.to(x.dtype)), self.up.to(x.dtype))
+        return y
 
     def reset_parameters(self) -> None:
         """Nothing: the integers come from a profile."""
@@ -163,6 +188,8 @@ class PackedLinear(nn.Linear):
         if self.activation_bits is not None:
             kind = 'dynamic' if self.input_step is None else 'static'
             shown.append(f'{self.activation_bits}-bit {kind} inputs')
+        if self.down is not None:
+            shown.append(f'rank {len(self.down)} beside')
         return ', '.join(map(str, shown))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLinear:

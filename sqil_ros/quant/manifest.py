@@ -25,7 +25,7 @@ _NAME = re.compile(r'(int(?P<bits>[2-8])|mixed)_(?P<method>[a-z0-9]+)(_[a-z0-9]+
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 _CONTRACT = re.compile(r'[0-9a-f]{16}')
 # Fields that younger versions added, and what their absence means.
-_OPTIONAL = {'group_size': WHOLE_ROW, 'symmetric': True, 'static_activations': False}
+_OPTIONAL = {'group_size': WHOLE_ROW, 'symmetric': True, 'rank': 0, 'static_activations': False}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class LayerGroup:
         layers: names of its layers.
         group_size: inputs that share a scale, ``WHOLE_ROW`` (0) for all of a row.
         symmetric: False where every scale has a zero point.
+        rank: of a low-rank change beside the integers, 0 for none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerGroup:
     layers: tuple[str, ...]
     group_size: int = WHOLE_ROW
     symmetric: bool = True
+    rank: int = 0
 
     @property
     def grid(self) -> Grid:
@@ -219,7 +221,8 @@ class _Parser:
         groups = []
         seen: set[str] = set()
         for entry in raw:
-            self.keys('groups', entry, {'name', 'bits', 'layers'}, {'group_size', 'symmetric'})
+            optional = {'group_size', 'symmetric', 'rank'}
+            self.keys('groups', entry, {'name', 'bits', 'layers'}, optional)
             name, bits, layers = entry['name'], entry['bits'], entry['layers']
             self.need('groups name', name, isinstance(name, str), 'a text')
             allowed = f'{WIDTHS[0]} to {WIDTHS[-1]}'
@@ -232,7 +235,9 @@ class _Parser:
             size, symmetric = entry.get('group_size', WHOLE_ROW), entry.get('symmetric', True)
             self.need(f'group_size of {name}', size, type(size) is int and size >= 0, '0 or more')
             self.need(f'symmetric of {name}', symmetric, type(symmetric) is bool, 'true or false')
-            groups.append(LayerGroup(name, bits, tuple(layers), size, symmetric))
+            rank = entry.get('rank', 0)
+            self.need(f'rank of {name}', rank, type(rank) is int and rank >= 0, '0 or more')
+            groups.append(LayerGroup(name, bits, tuple(layers), size, symmetric, rank))
         return tuple(groups)
 
     def files(self, raw: Any) -> dict[str, FileEntry]:

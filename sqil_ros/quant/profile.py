@@ -35,7 +35,7 @@ from sqil_ros.quant.manifest import (
 )
 from sqil_ros.quant.primitives import WHOLE_ROW, Quantized
 from sqil_ros.quant.size import model_bytes, packed_layers
-from sqil_ros.quant.weights import profile_tensors, put_tensors, skeleton
+from sqil_ros.quant.weights import LowRank, profile_tensors, put_tensors, skeleton
 
 PROFILES_DIRECTORY = 'profiles'
 WEIGHTS_NAME = 'weights.safetensors'
@@ -119,6 +119,7 @@ def write_profile(
     back_end: str = AUTO,
     measured: Mapping[str, Any] | None = None,
     activations: Activations | None = None,
+    beside: Mapping[str, LowRank] | None = None,
 ) -> Profile:
     """Write ``parent/name``, whole or not at all; an older profile of the name is replaced.
 
@@ -134,6 +135,7 @@ def write_profile(
         back_end: preferred back-end.
         measured: figures for the manifest; ``memory_bytes`` is added.
         activations: how the inputs of quantised layers are rounded; None for not at all.
+        beside: a low-rank change of every quantised layer, all of one rank; None for none.
 
     Raises:
         ProfileError: a group mixes grids, the name and the widths disagree, or what was written
@@ -146,12 +148,15 @@ def write_profile(
     layers = {layer: q for group in groups.values() for layer, q in group.items()}
     try:
         weights = partial / WEIGHTS_NAME
-        save_file(profile_tensors(model, layers, rest_dtype, activations), weights)
+        save_file(profile_tensors(model, layers, rest_dtype, activations, beside), weights)
         weights.chmod(0o644)  # a robot's account reads what a researcher's wrote
         profile = Profile(
             name=name,
             method=method,
-            groups=tuple(_layer_group(name, layers) for name, layers in groups.items()),
+            groups=tuple(
+                dataclasses.replace(_layer_group(name, layers), rank=_rank(beside))
+                for name, layers in groups.items()
+            ),
             activation_bits=None if activations is None else activations.bits,
             rest_dtype=str(rest_dtype).removeprefix('torch.'),
             back_end=back_end,
@@ -221,6 +226,13 @@ def _equal(found: Quantized, meant: Quantized) -> bool:
     else:
         zeros = torch.equal(found.zero, meant.zero.cpu())
     return codes and zeros and torch.equal(found.scale, meant.scale.cpu().float())
+
+
+def _rank(beside: Mapping[str, LowRank] | None) -> int:
+    ranks = {len(change.down) for change in (beside or {}).values()}
+    if len(ranks) > 1:
+        raise ProfileError(f'low-rank changes of ranks {sorted(ranks)}; one rank is needed.')
+    return ranks.pop() if ranks else 0
 
 
 def _layer_group(name: str, layers: Mapping[str, Quantized]) -> LayerGroup:

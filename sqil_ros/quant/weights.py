@@ -2,15 +2,17 @@
 """The tensors of a profile, out of a model and back into one.
 
 For every quantised layer ``<layer>.packed``, ``<layer>.scale`` and, where it has them,
-``<layer>.zero``, ``<layer>.input_step`` and ``<layer>.bias``; every other parameter at 16 bits,
-every buffer as it is. Buffers that a model does not save are here too: a model that was built
-without weights could not compute them.
+``<layer>.zero``, ``<layer>.input_step``, ``<layer>.bias`` and ``<layer>.down`` with ``<layer>.up``
+(a low-rank change beside the integers); every other parameter at 16 bits, every buffer as it is.
+Buffers that a model does not save are here too: a model that was built without weights could not
+compute them.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +25,14 @@ from sqil_ros.quant.manifest import MEND, LayerGroup
 from sqil_ros.quant.packing import pack
 from sqil_ros.quant.primitives import WHOLE_ROW, Grid, Quantized
 from sqil_ros.quant.selection import linear_layers
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A change ``up @ down`` of a weight: (out, rank) times (rank, in)."""
+
+    down: Tensor
+    up: Tensor
 
 
 def skeleton(model: nn.Module) -> nn.Module:
@@ -41,6 +51,7 @@ def profile_tensors(
     layers: Mapping[str, Quantized],
     rest_dtype: torch.dtype,
     activations: Activations | None = None,
+    beside: Mapping[str, LowRank] | None = None,
 ) -> dict[str, Tensor]:
     """Everything a profile's weights file holds, each tensor with memory of its own."""
     tensors = {}
@@ -54,6 +65,9 @@ def profile_tensors(
             tensors[f'{name}.zero'] = quantized.zero.clone()
         if activations is not None and activations.steps is not None:
             tensors[f'{name}.input_step'] = torch.tensor(activations.steps[name])
+        if beside is not None:
+            tensors[f'{name}.down'] = beside[name].down.detach().to(rest_dtype).clone()
+            tensors[f'{name}.up'] = beside[name].up.detach().to(rest_dtype).clone()
         bias = model.get_submodule(name).bias
         if isinstance(bias, Tensor):
             tensors[f'{name}.bias'] = bias.detach().to(rest_dtype).clone()
@@ -82,18 +96,18 @@ def put_tensors(
         ProfileError: tensors and model do not fit.
     """
     available = linear_layers(model)
-    grids = {layer: group.grid for group in groups for layer in group.layers}
-    unknown = [name for name in grids if name not in available]
+    owners = {layer: group for group in groups for layer in group.layers}
+    unknown = [name for name in owners if name not in available]
     if unknown:
         raise ProfileError(
-            f'the model has no linear layer {unknown[0]} ({len(unknown)} of {len(grids)} are '
+            f'the model has no linear layer {unknown[0]} ({len(unknown)} of {len(owners)} are '
             'unknown); use the profile of this checkpoint'
         )
     layers = {}
-    for name, grid in grids.items():
+    for name, group in owners.items():
         old = available[name]
-        parts = _parts(old, name, grid, static_activations, tensors)
-        layers[name] = _packed_layer(old, name, grid, parts, back_end, activation_bits)
+        parts = _parts(old, name, group, static_activations, tensors)
+        layers[name] = _packed_layer(old, name, group.grid, parts, back_end, activation_bits)
     rest = {id(old): _fitted(name, old, tensors) for name, old in _rest(model, layers).items()}
     if tensors:
         raise ProfileError(
@@ -117,10 +131,17 @@ def _rest(model: nn.Module, layers: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _parts(
-    old: nn.Linear, name: str, grid: Grid, static: bool, tensors: dict[str, Tensor]
+    old: nn.Linear, name: str, group: LayerGroup, static: bool, tensors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The tensors of a layer, popped from ``tensors``, of the shapes that its grid promises."""
-    has = {'zero': not grid.symmetric, 'input_step': static, 'bias': old.bias is not None}
+    """The tensors of a layer, popped from ``tensors``, of the shapes that its group promises."""
+    grid = group.grid
+    has = {
+        'zero': not grid.symmetric,
+        'input_step': static,
+        'bias': old.bias is not None,
+        'down': group.rank > 0,
+        'up': group.rank > 0,
+    }
     keys = ['packed', 'scale', *(key for key, present in has.items() if present)]
     missing = [key for key in keys if f'{name}.{key}' not in tensors]
     if missing:
@@ -130,6 +151,11 @@ def _parts(
         raise ProfileError(
             f'layer {name} has {len(parts["scale"])} rows, in the model {old.out_features}; use '
             'the profile of this checkpoint'
+        )
+    if group.rank and len(parts['down']) != group.rank:
+        raise ProfileError(
+            f'layer {name} has a low-rank change of rank {len(parts["down"])}, the profile says '
+            f'{group.rank}. {MEND}'
         )
     whole = grid.group_size in (WHOLE_ROW, old.in_features)
     runs = () if whole else (old.in_features // grid.group_size,)
@@ -155,10 +181,13 @@ def _packed_layer(
     here = {key: part.to(home) for key, part in parts.items()}
     bias = None if old.bias is None else here['bias'].to(old.bias.dtype)
     try:
-        return PackedLinear(
+        layer = PackedLinear(
             here['packed'], here['scale'], bias, old.in_features, grid.bits, back_end,
             here.get('zero'), activation_bits, here.get('input_step'),
         )  # fmt: skip
+        if 'up' in here:
+            layer.adapt(here['down'].float(), here['up'].float())
+        return layer
     except ProfileError as error:
         raise ProfileError(f'layer {name}: {error}') from error
 

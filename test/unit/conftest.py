@@ -17,6 +17,7 @@ from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.statistics import dataset_statistics
 from sqil_ros.policy.openvla.tokenizer import train_tokenizer
+from sqil_ros.types import Observation
 
 CONTRACT = Contract.load()
 SIZE = 32
@@ -55,6 +56,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope='session')
 def policy(checkpoint: Path) -> OpenVLAPolicy:
     return load_openvla(checkpoint, 'fp', CONTRACT)
+
+
+@pytest.fixture
+def observation() -> Observation:
+    rng = np.random.default_rng(3)
+    images = tuple(rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8) for _ in range(2))
+    return Observation(images, rng.normal(size=7), rng.normal(size=7), 'lift the eggplant')
 
 
 def random_episode(seed: int, steps: int) -> Episode:

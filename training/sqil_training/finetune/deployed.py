@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a fine-tuned student becomes on a robot: integers, and maybe a low-rank change beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.quant.manifest import Profile
+from sqil_ros.quant.primitives import Quantized
+from sqil_ros.quant.weights import LowRank
+from sqil_training.finetune.adapters import beside, merged
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Weights for :func:`sqil_ros.quant.profile.write_profile`.
+
+    Attributes:
+        groups: integers by layer, by group.
+        changes: low-rank changes by layer; None where the integers have them in.
+    """
+
+    groups: Mapping[str, Mapping[str, Quantized]]
+    changes: Mapping[str, LowRank] | None
+
+
+def deployed(student: OpenVLA, profile: Profile) -> Deployed:
+    """Take the weights out of a student that was trained on ``profile``."""
+    integers: dict[str, Quantized] = {}
+    changes: dict[str, LowRank] = {}
+    for name, pair in beside(student):
+        integers[name] = pair.base_layer.quantized
+        down, up = pair.lora_A['default'].weight, pair.lora_B['default'].weight
+        changes[name] = LowRank(down.detach(), (pair.scaling['default'] * up).detach())
+    for name, layer in merged(student):
+        integers[name] = layer.quantized
+    groups = {
+        group.name: {name: integers[name] for name in group.layers} for group in profile.groups
+    }
+    return Deployed(groups, changes or None)

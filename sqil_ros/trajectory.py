@@ -182,9 +182,11 @@ class Smoother:
         """Stand still at ``pose``; ``dt`` is the length of a control cycle [s]."""
         samples = max(1, round(limits.window_s / dt))
         box = np.full(samples, 1.0 / samples)
-        self._weights = np.convolve(box, box)
-        self._positions = np.tile(pose.position, (len(self._weights), 1))
-        self._quaternions = np.tile(pose.quaternion, (len(self._weights), 1))
+        kernel = np.convolve(box, box)
+        # The kernel is symmetric, so rotating it to the ring's oldest sample is all it needs.
+        self._weights = np.stack([np.roll(kernel, cursor) for cursor in range(len(kernel))])
+        self._positions = np.tile(pose.position, (len(kernel), 1))
+        self._quaternions = np.tile(pose.quaternion, (len(kernel), 1))
         self._cursor = 0
         self._dt = dt
         self._pose = pose
@@ -194,8 +196,7 @@ class Smoother:
         self._positions[self._cursor] = reference.position
         self._quaternions[self._cursor] = reference.quaternion
         self._cursor = (self._cursor + 1) % len(self._weights)
-        # The kernel is symmetric, so rotating it to the ring's oldest sample is all it needs.
-        weights = np.roll(self._weights, self._cursor)
+        weights = self._weights[self._cursor]
         pose = Pose(
             weights @ self._positions,
             quat_normalize(_mean_quaternion(self._quaternions, weights, reference.quaternion)),

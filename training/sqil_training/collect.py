@@ -25,6 +25,7 @@ from sqil_ros.sim.tasks import TASKS, task_by_name
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_training.demonstrator import Noise, demonstrate
 from sqil_training.episodes import episode_folder, write_episode
+from sqil_training.orphans import end_with_parent
 
 LAST_TRAINING_SEED = 9999
 
@@ -43,6 +44,7 @@ _arm: SimulatedArm | None = None
 
 def _start_worker() -> None:
     global _arm
+    end_with_parent()
     _arm = SimulatedArm(ToySink())
 
 

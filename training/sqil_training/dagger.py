@@ -29,6 +29,7 @@ from sqil_ros.types import Action
 from sqil_training.collect import Job, plan
 from sqil_training.demonstrator import EpisodeRecorder
 from sqil_training.episodes import Episode, write_episode
+from sqil_training.orphans import end_with_parent
 
 # A learner that is stuck shows the same picture again and again; more of it teaches nothing.
 LONGEST = 60
@@ -91,6 +92,7 @@ def learn_from_rollouts(
 
 
 def _worker(arguments: tuple, results: Any) -> None:
+    end_with_parent()
     try:
         for job, episode in learn_from_rollouts(*arguments):
             write_episode(job.folder, episode)

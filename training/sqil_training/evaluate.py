@@ -37,6 +37,7 @@ from sqil_ros.sim.tasks import TASKS, Task, task_by_name
 from sqil_ros.sim.toy_sink import ToySink
 from sqil_ros.sim.variation import VARIATIONS
 from sqil_ros.types import Array, Observation
+from sqil_training.orphans import end_with_parent
 from sqil_training.rollout import Actor, Outcome, roll_out
 
 DEFAULT_CHECKPOINT = share_directory() / 'models' / 'toy_sink_openvla'
@@ -90,6 +91,7 @@ def _worker(
     condition: Condition, batch: int, episodes: Sequence[tuple[str, int]], out: Any
 ) -> None:
     """Run a share of the episodes and put every :class:`Outcome` (or an error) into ``out``."""
+    end_with_parent()
     try:
         for outcome in run_episodes(condition, batch, episodes):
             out.put(outcome)

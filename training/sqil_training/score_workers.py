@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqil_ros.errors import ScoreError, SqilError
+from sqil_training.orphans import end_with_parent
 from sqil_training.score_run import Done, Job, score_share
 from sqil_training.survey import Surveyed
 
@@ -71,6 +72,7 @@ def _worker(job: Job, share: Sequence[Surveyed], device: str, results: Any) -> N
     """Score a share and report every :class:`Done` (or an error), then None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # in order: no scratch file stays behind
+    end_with_parent()
     try:
         for done in score_share(job, share, device):
             results.put(done)

@@ -38,6 +38,10 @@ class EpisodeError(SqilError):
     """A recorded episode or an episode tree is incomplete or malformed."""
 
 
+class CalibrationError(SqilError):
+    """Calibration data are missing, too few or not finite."""
+
+
 class RobotUnreachable(SqilError):
     """The controller does not answer within its deadline."""
 

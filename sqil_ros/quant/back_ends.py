@@ -18,22 +18,32 @@ from torch.nn.functional import linear, pad
 
 from sqil_ros.errors import ProfileError
 from sqil_ros.quant.packing import pack, unpack
-from sqil_ros.quant.primitives import Quantized, dequantize
+from sqil_ros.quant.primitives import Quantized, Steps, dequantize
 
 AUTO = 'auto'
 
 
 @dataclass(frozen=True)
 class LayerShape:
-    """What a back-end must know about a layer."""
+    """What a back-end must know about a layer.
+
+    Attributes:
+        out_features: length of an output vector.
+        in_features: length of an input vector.
+        bits: width of a code.
+        groups: scales per row.
+        symmetric: False where every scale has a zero point.
+    """
 
     out_features: int
     in_features: int
     bits: int
+    groups: int = 1
+    symmetric: bool = True
 
 
 class BackEnd(Protocol):
-    """Computes ``x @ (codes * scale).T + bias`` from packed storage."""
+    """Computes ``x @ (scale * (codes - zero)).T + bias`` from packed storage."""
 
     name: str
 
@@ -47,7 +57,7 @@ class BackEnd(Protocol):
         """Inverse of :meth:`prepare`."""
 
     def multiply(
-        self, x: Tensor, storage: Tensor, scale: Tensor, bias: Tensor | None, shape: LayerShape
+        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
     ) -> Tensor:
         """(..., in) activations to (..., out) in their own dtype."""
 
@@ -70,11 +80,11 @@ class Reference:
         return storage
 
     def multiply(
-        self, x: Tensor, storage: Tensor, scale: Tensor, bias: Tensor | None, shape: LayerShape
+        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
     ) -> Tensor:
         """Dense product with the unpacked weights."""
         codes = unpack(storage, shape.bits, shape.in_features)
-        weight = dequantize(Quantized(codes, scale, shape.bits), x.dtype)
+        weight = dequantize(Quantized(codes, steps.scale, shape.bits, steps.zero), x.dtype)
         return linear(x, weight, None if bias is None else bias.to(x.dtype))
 
 
@@ -89,11 +99,15 @@ class TorchCpu:
     name = 'torch_cpu'
 
     def refusal(self, shape: LayerShape, device: torch.device) -> str:
-        """It needs a CPU, nibbles or bytes, and the two private operators of torch."""
+        """It needs a CPU, nibbles or bytes, one scale a row, and private operators of torch."""
         if device.type != 'cpu':
             return f'it runs on the CPU only, the layer is on {device}'
         if shape.bits > 4 and shape.bits != 8:
             return f'it serves 2, 3, 4 and 8 bits, the layer has {shape.bits}'
+        if shape.groups > 1:
+            return f'it serves one scale per row, the layer has {shape.groups}'
+        if shape.bits == 8 and not shape.symmetric:
+            return 'it serves zero points up to 4 bits, the layer has 8'
         operator = '_weight_int8pack_mm' if shape.bits == 8 else '_weight_int4pack_mm_for_cpu'
         return '' if hasattr(torch, operator) else f'torch {torch.__version__} lacks {operator}'
 
@@ -117,7 +131,7 @@ class TorchCpu:
         return pack(codes[: shape.out_features, : shape.in_features], shape.bits)
 
     def multiply(
-        self, x: Tensor, storage: Tensor, scale: Tensor, bias: Tensor | None, shape: LayerShape
+        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
     ) -> Tensor:
         """Product with the codes, then the scale."""
         rows = x.reshape(-1, shape.in_features)
@@ -126,9 +140,9 @@ class TorchCpu:
         if shape.bits == 8:
             y = _int8_product(rows, storage.view(torch.int8))
         else:
-            y = _int4_product(rows.to(torch.bfloat16), storage)
+            y = _int4_product(rows.to(torch.bfloat16), storage, steps.zero)
             y = y if y.shape[1] == shape.out_features else y[:, : shape.out_features]
-        y = y.float().mul_(scale)
+        y = y.float().mul_(steps.scale)
         if bias is not None:
             y.add_(bias)
         return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)
@@ -162,9 +176,12 @@ def _ones(rows: int) -> Tensor:
     return torch.ones(rows, dtype=torch.bfloat16)
 
 
-def _int4_product(x: Tensor, storage: Tensor) -> Tensor:
-    """(N, in) bfloat16 times tiles of nibbles: (N, out) bfloat16, unscaled."""
+def _int4_product(x: Tensor, storage: Tensor, zero: Tensor | None = None) -> Tensor:
+    """(N, in) bfloat16 times tiles of nibbles less (out,) zero points: (N, out), unscaled."""
     group, scales = _unit_scales(storage.shape[0], storage.shape[1] * 2)
+    if zero is not None:  # what the operator adds to a code; small integers are exact in bfloat16
+        scales = scales.clone()
+        scales[:, : len(zero), 1] = -zero
     return torch._weight_int4pack_mm_for_cpu(x, storage, group, scales)
 
 

@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import round_activations
 from sqil_ros.quant.back_ends import AUTO, LayerShape, choose_back_end
-from sqil_ros.quant.packing import pack, row_bytes, unpack
-from sqil_ros.quant.primitives import Quantized, dequantize, fake_quantize, quantize
+from sqil_ros.quant.layer_checks import check_activations, check_layer
+from sqil_ros.quant.packing import pack, unpack
+from sqil_ros.quant.primitives import (
+    Grid,
+    Quantized,
+    Steps,
+    dequantize,
+    fake_quantize,
+    quantize,
+)
 
 
 class PackedLinear(nn.Linear):
@@ -24,14 +32,19 @@ class PackedLinear(nn.Linear):
 
     Attributes:
         packed: uint8 storage in the layout of the layer's back-end.
-        scale: (out,) float32.
+        scale: (out,) or (out, groups) float32.
+        zero: int8 of the shape of ``scale``, or None.
         bias: (out,) or None.
         bits: width of a code.
+        activation_bits: width of the inputs, None for inputs in floating point.
+        input_step: () float32 static step of the inputs, None for a step per token.
         shape: what back-ends know about the layer.
     """
 
     packed: Tensor
     scale: Tensor
+    zero: Tensor | None
+    input_step: Tensor | None
     bias: nn.Parameter | None  # type: ignore[assignment]
 
     def __init__(
@@ -42,44 +55,65 @@ class PackedLinear(nn.Linear):
         in_features: int,
         bits: int,
         back_end: str = AUTO,
+        zero: Tensor | None = None,
+        activation_bits: int | None = None,
+        input_step: Tensor | None = None,
     ) -> None:
         """Wrap portable rows.
 
         Args:
             packed: (out, row_bytes) uint8 of :func:`sqil_ros.quant.packing.pack`.
-            scale: (out,) steps.
+            scale: (out,) or (out, groups) steps.
             bias: (out,) or None.
             in_features: length of an input vector.
             bits: width of a code, 2 to 8.
             back_end: a name of :data:`sqil_ros.quant.back_ends.BACK_ENDS` or ``auto``.
+            zero: int8 codes that stand for 0, of the shape of ``scale``; None for a symmetric
+                grid.
+            activation_bits: width of the inputs, 4 or 8; None for inputs in floating point.
+            input_step: () static step of the inputs; None for a step per token.
 
         Raises:
             ProfileError: the shapes do not belong together, a scale is not a positive number, or
                 the back-end cannot serve the layer.
+            ParameterError: the activations have another width.
         """
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.bits = in_features, len(scale), bits
-        self.shape = LayerShape(self.out_features, in_features, bits)
-        _check(packed, scale, bias, self.shape)
+        groups = 1 if scale.ndim < 2 else scale.shape[1]
+        self.shape = LayerShape(self.out_features, in_features, bits, groups, zero is None)
+        check_layer(packed, Steps(scale, zero), bias, self.shape)
+        check_activations(activation_bits, input_step)
+        self.activation_bits = activation_bits
         self._back_end = choose_back_end(back_end, self.shape, packed.device)
         self.register_buffer('packed', self._back_end.prepare(packed, self.shape))
         self.register_buffer('scale', scale.to(torch.float32))
+        self.register_buffer('zero', zero)
+        step = None if input_step is None else input_step.to(packed.device, torch.float32)
+        self.register_buffer('input_step', step)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
         self.train(False)
 
     @classmethod
     def from_quantized(
-        cls, quantized: Quantized, bias: Tensor | None = None, back_end: str = AUTO
+        cls,
+        quantized: Quantized,
+        bias: Tensor | None = None,
+        back_end: str = AUTO,
+        activation_bits: int | None = None,
+        input_step: Tensor | None = None,
     ) -> PackedLinear:
         """Pack integer weights."""
         rows = pack(quantized.codes, quantized.bits)
-        columns = quantized.codes.shape[1]
-        return cls(rows, quantized.scale, bias, columns, quantized.bits, back_end)
+        (scale, zero), columns = quantized.steps, quantized.codes.shape[1]
+        return cls(
+            rows, scale, bias, columns, quantized.bits, back_end, zero, activation_bits, input_step
+        )
 
     @classmethod
-    def from_linear(cls, layer: nn.Linear, bits: int, back_end: str = AUTO) -> PackedLinear:
+    def from_linear(cls, layer: nn.Linear, grid: Grid | int, back_end: str = AUTO) -> PackedLinear:
         """Round a layer to the nearest integers and pack it."""
-        return cls.from_quantized(quantize(layer.weight, bits), layer.bias, back_end)
+        return cls.from_quantized(quantize(layer.weight, grid), layer.bias, back_end)
 
     @property
     def back_end(self) -> str:
@@ -90,7 +124,8 @@ class PackedLinear(nn.Linear):
     def quantized(self) -> Quantized:
         """The integers and scales, unpacked."""
         rows = self._back_end.restore(self.packed, self.shape)
-        return Quantized(unpack(rows, self.bits, self.in_features), self.scale, self.bits)
+        codes = unpack(rows, self.bits, self.in_features)
+        return Quantized(codes, self.scale, self.bits, self.zero)
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
@@ -111,24 +146,32 @@ class PackedLinear(nn.Linear):
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
+        if self.activation_bits is not None:
+            x = round_activations(x, self.activation_bits, self.input_step)
         if x.requires_grad and torch.is_grad_enabled():
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return linear(x, self.weight.to(x.dtype), bias)
-        return self._back_end.multiply(x, self.packed, self.scale, self.bias, self.shape)
+        steps = Steps(self.scale, self.zero)
+        return self._back_end.multiply(x, self.packed, steps, self.bias, self.shape)
 
     def reset_parameters(self) -> None:
         """Nothing: the integers come from a profile."""
 
     def extra_repr(self) -> str:
         """Sizes for ``print(model)``."""
-        return f'{self.in_features}, {self.out_features}, {self.bits} bits, {self.back_end}'
+        shown = [self.in_features, self.out_features, f'{self.bits} bits', self.back_end]
+        if self.activation_bits is not None:
+            kind = 'dynamic' if self.input_step is None else 'static'
+            shown.append(f'{self.activation_bits}-bit {kind} inputs')
+        return ', '.join(map(str, shown))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedLinear:
         """Move with the model; scales keep float32, and a new device may need a new back-end."""
-        packed, scale = self.packed, self.scale
+        packed, scale, step = self.packed, self.scale, self.input_step
         super()._apply(fn, recurse)
         device = self.packed.device
         self.scale = scale.to(device)
+        self.input_step = None if step is None else step.to(device)
         if self._back_end.refusal(self.shape, device):
             rows = self._back_end.restore(packed, self.shape)
             self._back_end = choose_back_end(AUTO, self.shape, device)
@@ -145,7 +188,9 @@ class PackedLinear(nn.Linear):
         key, state = f'{prefix}packed', dict(state_dict)
         if key in state:
             rows = state[key]
-            _check(rows, state.get(f'{prefix}scale', self.scale), None, self.shape)
+            scale = state.get(f'{prefix}scale', self.scale)
+            zero = state.get(f'{prefix}zero', self.zero)
+            check_layer(rows, Steps(scale, zero), None, self.shape)
             state[key] = self._back_end.prepare(rows, self.shape)
         super()._load_from_state_dict(state, prefix, *arguments)
 
@@ -154,34 +199,11 @@ class FakeQuantLinear(nn.Linear):
     """The same grid in floating point: for parity with packed layers, never for figures."""
 
     @classmethod
-    def from_linear(cls, layer: nn.Linear, bits: int) -> FakeQuantLinear:
-        """Move a layer's weights onto the grid of a width."""
+    def from_linear(cls, layer: nn.Linear, grid: Grid | int) -> FakeQuantLinear:
+        """Move a layer's weights onto a grid."""
         dtype = layer.weight.dtype
         fake = cls(layer.in_features, layer.out_features, layer.bias is not None, dtype=dtype)
-        fake.weight = nn.Parameter(fake_quantize(layer.weight, bits), requires_grad=False)
+        fake.weight = nn.Parameter(fake_quantize(layer.weight, grid), requires_grad=False)
         if layer.bias is not None:
             fake.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
         return fake
-
-
-def _check(packed: Tensor, scale: Tensor, bias: Tensor | None, shape: LayerShape) -> None:
-    expected = (shape.out_features, row_bytes(shape.in_features, shape.bits))
-    if tuple(packed.shape) != expected or packed.dtype != torch.uint8:
-        raise ProfileError(
-            f'packed weights are {tuple(packed.shape)} {packed.dtype}; {shape.bits} bits for '
-            f'({shape.out_features}, {shape.in_features}) need {expected} uint8. '
-            'Write the profile again with sqil-quantize.'
-        )
-    if scale.ndim != 1 or not scale.dtype.is_floating_point:
-        raise ProfileError(
-            f'scales are {tuple(scale.shape)} {scale.dtype}; one float per output row is needed. '
-            'Write the profile again with sqil-quantize.'
-        )
-    if not scale.is_meta and not bool((torch.isfinite(scale) & (scale > 0)).all()):
-        raise ProfileError(
-            'a scale is not a positive number; write the profile again with sqil-quantize'
-        )
-    if bias is not None and tuple(bias.shape) != (shape.out_features,):
-        raise ProfileError(
-            f'the bias has shape {tuple(bias.shape)}; {shape.out_features} outputs need as many.'
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import ACTIVATION_WIDTHS
 from sqil_ros.quant.back_ends import AUTO, BACK_ENDS
-from sqil_ros.quant.primitives import WIDTHS
+from sqil_ros.quant.primitives import WHOLE_ROW, WIDTHS, Grid
 
 MANIFEST_NAME = 'profile.yaml'
 FULL_PRECISION = 'fp'
@@ -23,15 +24,32 @@ MEND = 'Write the profile again with sqil-quantize.'
 _NAME = re.compile(r'(int(?P<bits>[2-8])|mixed)_(?P<method>[a-z0-9]+)(_[a-z0-9]+)*')
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 _CONTRACT = re.compile(r'[0-9a-f]{16}')
+# Fields that younger versions added, and what their absence means.
+_OPTIONAL = {'group_size': WHOLE_ROW, 'symmetric': True, 'static_activations': False}
 
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Layers of one width."""
+    """Layers whose weights lie on one grid.
+
+    Attributes:
+        name: of the group.
+        bits: width of a code.
+        layers: names of its layers.
+        group_size: inputs that share a scale, ``WHOLE_ROW`` (0) for all of a row.
+        symmetric: False where every scale has a zero point.
+    """
 
     name: str
     bits: int
     layers: tuple[str, ...]
+    group_size: int = WHOLE_ROW
+    symmetric: bool = True
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of its weights."""
+        return Grid(self.bits, self.group_size, self.symmetric)
 
 
 @dataclass(frozen=True)
@@ -50,13 +68,15 @@ class Profile:
         name: ``<width>_<method>``, such as ``int4_rtn``; ``mixed`` where the widths differ.
         method: how the weights were rounded (``rtn``, ``awq``, ``sqil`` ...).
         groups: the quantised layers; everything else is at ``rest_dtype``.
-        activation_bits: None for activations in floating point.
+        activation_bits: 4 or 8; None for activations in floating point.
         rest_dtype: type of the parameters that are not quantised.
         back_end: preferred back-end, ``auto`` to let the machine decide.
         base: :func:`sqil_ros.digest.weights_digest` of the full-precision weights.
         contract: hash of the robot's contract.
         files: every file beside the manifest.
         measured: figures about it (weight error, memory, action error, latency by device).
+        static_activations: True where every layer has a calibrated step for its inputs, False
+            where a step is found for every token.
     """
 
     name: str
@@ -69,6 +89,7 @@ class Profile:
     contract: str
     files: Mapping[str, FileEntry]
     measured: Mapping[str, Any] = field(default_factory=dict)
+    static_activations: bool = False
 
     @property
     def disk_bytes(self) -> int:
@@ -76,19 +97,36 @@ class Profile:
         return sum(entry.size for entry in self.files.values())
 
 
-def profile_name(method: str, groups: Mapping[str, int], all_groups: bool = True) -> str:
+def profile_name(
+    method: str,
+    groups: Mapping[str, int],
+    all_groups: bool = True,
+    variant: Sequence[str] = (),
+) -> str:
     """Name of a profile, the same for the same choices.
 
     Args:
         method: how the weights are rounded.
         groups: width per group that is quantised.
         all_groups: False adds the groups to the name, as in ``int4_rtn_language``.
+        variant: what else departs from the default, as in ``int4_awq_asym_g64``.
     """
     widths = set(groups.values())
     if len(widths) == 1:
         name = f'int{widths.pop()}_{method}'
-        return name if all_groups else '_'.join([name, *groups])
-    return '_'.join([f'mixed_{method}', *(f'{group}{bits}' for group, bits in groups.items())])
+        return '_'.join([name, *variant, *([] if all_groups else groups)])
+    shown = [f'{group}{bits}' for group, bits in groups.items()]
+    return '_'.join([f'mixed_{method}', *variant, *shown])
+
+
+def grid_variant(grid: Grid, activation_bits: int | None, static: bool) -> tuple[str, ...]:
+    """What of the grids shows in a name: ``asym``, ``g64``, ``a8``, ``a8static``."""
+    parts = [] if grid.symmetric else ['asym']
+    if grid.group_size != WHOLE_ROW:
+        parts.append(f'g{grid.group_size}')
+    if activation_bits is not None:
+        parts.append(f'a{activation_bits}{"static" if static else ""}')
+    return tuple(parts)
 
 
 def check_name(name: str) -> None:
@@ -106,10 +144,10 @@ def check_name(name: str) -> None:
 
 def write_manifest(directory: Path, profile: Profile) -> None:
     """Write ``profile.yaml``, the last file of a finished profile."""
-    content = {'schema': SCHEMA} | dataclasses.asdict(profile)
-    for group in content['groups']:
-        group['layers'] = list(group['layers'])
-    content['groups'] = list(content['groups'])
+    content = {'schema': SCHEMA} | _said(profile)
+    content['groups'] = [_said(group) | {'layers': [*group.layers]} for group in profile.groups]
+    content['files'] = {name: dataclasses.asdict(entry) for name, entry in profile.files.items()}
+    content['measured'] = dict(profile.measured)
     text = yaml.safe_dump(content, sort_keys=False, width=99)
     (directory / MANIFEST_NAME).write_text(text, encoding='utf-8')
 
@@ -131,6 +169,12 @@ def read_manifest(directory: Path) -> Profile:
     return _Parser(path).profile(raw)
 
 
+def _said(facts: Profile | LayerGroup) -> dict[str, Any]:
+    """Fields and values, without those that may be left out and are at their defaults."""
+    values = {entry.name: getattr(facts, entry.name) for entry in dataclasses.fields(facts)}
+    return {k: v for k, v in values.items() if k not in _OPTIONAL or v != _OPTIONAL[k]}
+
+
 class _Parser:
     """Checks a manifest by hand, so that an error can name what is wrong."""
 
@@ -139,7 +183,7 @@ class _Parser:
 
     def profile(self, raw: Any) -> Profile:
         wanted = {entry.name for entry in dataclasses.fields(Profile)} | {'schema'}
-        self.keys('profile', raw, wanted)
+        self.keys('profile', raw, wanted - {'static_activations'}, {'static_activations'})
         self.need('schema', raw['schema'], raw['schema'] == SCHEMA, f'{SCHEMA}')
         check_name(raw['name'])
         groups = self.groups(raw['groups'])
@@ -153,7 +197,11 @@ class _Parser:
             allowed = f'{promised["bits"]} in every group, as the name {raw["name"]} promises'
             self.need('bits', sorted(bits), kept, allowed)
         active, rest, back_end = raw['activation_bits'], raw['rest_dtype'], raw['back_end']
-        self.need('activation_bits', active, active is None, 'null')
+        known = active is None or (type(active) is int and active in ACTIVATION_WIDTHS)
+        self.need('activation_bits', active, known, f'null or one of {ACTIVATION_WIDTHS}')
+        static = raw.get('static_activations', False)
+        sensible = static is False or (static is True and active is not None)
+        self.need('static_activations', static, sensible, 'true only beside activation_bits')
         self.need('rest_dtype', rest, rest in ('bfloat16', 'float32'), 'bfloat16 or float32')
         names = [AUTO, *sorted(BACK_ENDS)]
         self.need('back_end', back_end, back_end in names, f'one of {names}')
@@ -163,7 +211,7 @@ class _Parser:
         self.need('measured', measured, isinstance(measured, dict), 'a mapping')
         return Profile(
             raw['name'], method, groups, active, rest, back_end,
-            raw['base'], raw['contract'], self.files(raw['files']), measured,
+            raw['base'], raw['contract'], self.files(raw['files']), measured, static,
         )  # fmt: skip
 
     def groups(self, raw: Any) -> tuple[LayerGroup, ...]:
@@ -171,7 +219,7 @@ class _Parser:
         groups = []
         seen: set[str] = set()
         for entry in raw:
-            self.keys('groups', entry, {'name', 'bits', 'layers'})
+            self.keys('groups', entry, {'name', 'bits', 'layers'}, {'group_size', 'symmetric'})
             name, bits, layers = entry['name'], entry['bits'], entry['layers']
             self.need('groups name', name, isinstance(name, str), 'a text')
             allowed = f'{WIDTHS[0]} to {WIDTHS[-1]}'
@@ -181,7 +229,10 @@ class _Parser:
             twice = sorted(seen & set(layers))
             self.need(f'layers of {name}', twice, not twice, 'layers that no other group has')
             seen |= set(layers)
-            groups.append(LayerGroup(name, bits, tuple(layers)))
+            size, symmetric = entry.get('group_size', WHOLE_ROW), entry.get('symmetric', True)
+            self.need(f'group_size of {name}', size, type(size) is int and size >= 0, '0 or more')
+            self.need(f'symmetric of {name}', symmetric, type(symmetric) is bool, 'true or false')
+            groups.append(LayerGroup(name, bits, tuple(layers), size, symmetric))
         return tuple(groups)
 
     def files(self, raw: Any) -> dict[str, FileEntry]:
@@ -195,13 +246,16 @@ class _Parser:
             self.need(f'size of {name}', size, type(size) is int and size > 0, 'bytes above 0')
         return {name: FileEntry(**entry) for name, entry in raw.items()}
 
-    def keys(self, what: str, raw: Any, wanted: set[str]) -> None:
-        if not isinstance(raw, dict) or set(raw) != wanted:
-            found = set(raw) if isinstance(raw, dict) else set()
-            missing, unknown = sorted(wanted - found), sorted(map(str, found - wanted))
+    def keys(
+        self, what: str, raw: Any, wanted: set[str], optional: Set[str] = frozenset()
+    ) -> None:
+        found = set(raw) if isinstance(raw, dict) else set()
+        if not isinstance(raw, dict) or found - optional != wanted:
+            missing, unknown = wanted - found, found - wanted - optional
             raise ProfileError(
-                f'{self._path}: {what} lacks {missing} and has unknown {unknown}; it must have '
-                f'exactly {sorted(wanted)}. {MEND}'
+                f'{self._path}: {what} lacks {sorted(missing)} and has unknown '
+                f'{sorted(map(str, unknown))}; it must have exactly {sorted(wanted)}'
+                f'{f", and may have {sorted(optional)}" if optional else ""}. {MEND}'
             )
 
     def digest(self, what: str, value: Any, pattern: re.Pattern[str]) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 
 from sqil_ros.digest import sha256_of, weights_digest
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import Activations
 from sqil_ros.quant.back_ends import AUTO
 from sqil_ros.quant.manifest import (
     FULL_PRECISION,
@@ -32,7 +33,7 @@ from sqil_ros.quant.manifest import (
     read_manifest,
     write_manifest,
 )
-from sqil_ros.quant.primitives import Quantized
+from sqil_ros.quant.primitives import WHOLE_ROW, Quantized
 from sqil_ros.quant.size import model_bytes, packed_layers
 from sqil_ros.quant.weights import profile_tensors, put_tensors, skeleton
 
@@ -117,6 +118,7 @@ def write_profile(
     rest_dtype: torch.dtype = torch.bfloat16,
     back_end: str = AUTO,
     measured: Mapping[str, Any] | None = None,
+    activations: Activations | None = None,
 ) -> Profile:
     """Write ``parent/name``, whole or not at all; an older profile of the name is replaced.
 
@@ -131,9 +133,10 @@ def write_profile(
         rest_dtype: type of the parameters that are not quantised.
         back_end: preferred back-end.
         measured: figures for the manifest; ``memory_bytes`` is added.
+        activations: how the inputs of quantised layers are rounded; None for not at all.
 
     Raises:
-        ProfileError: a group mixes widths, the name and the widths disagree, or what was written
+        ProfileError: a group mixes grids, the name and the widths disagree, or what was written
             does not read back.
     """
     check_name(name)
@@ -143,19 +146,20 @@ def write_profile(
     layers = {layer: q for group in groups.values() for layer, q in group.items()}
     try:
         weights = partial / WEIGHTS_NAME
-        save_file(profile_tensors(model, layers, rest_dtype), weights)
+        save_file(profile_tensors(model, layers, rest_dtype, activations), weights)
         weights.chmod(0o644)  # a robot's account reads what a researcher's wrote
         profile = Profile(
             name=name,
             method=method,
-            groups=tuple(LayerGroup(g, _width(g, q), tuple(q)) for g, q in groups.items()),
-            activation_bits=None,
+            groups=tuple(_layer_group(name, layers) for name, layers in groups.items()),
+            activation_bits=None if activations is None else activations.bits,
             rest_dtype=str(rest_dtype).removeprefix('torch.'),
             back_end=back_end,
             base=base,
             contract=contract,
             files={WEIGHTS_NAME: FileEntry(sha256_of(weights), weights.stat().st_size)},
             measured=dict(measured or {}),
+            static_activations=activations is not None and activations.steps is not None,
         )
         write_manifest(partial, profile)
         memory = _read_back(partial, model, layers)
@@ -189,9 +193,11 @@ def apply_profile(model: nn.Module, directory: Path, back_end: str | None = None
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ProfileError(f'{path} is no safetensors file ({error}). {MEND}') from error
-    widths = {layer: group.bits for group in profile.groups for layer in group.layers}
     try:
-        put_tensors(model, tensors, widths, back_end or profile.back_end)
+        put_tensors(
+            model, tensors, profile.groups, back_end or profile.back_end,
+            profile.activation_bits, profile.static_activations,
+        )  # fmt: skip
     except ProfileError as error:
         raise ProfileError(f'{path}: {error}') from error
     return profile
@@ -203,16 +209,35 @@ def _read_back(directory: Path, model: nn.Module, layers: Mapping[str, Quantized
     apply_profile(twin, directory)
     packed = packed_layers(twin)
     for name, quantized in layers.items():
-        if not torch.equal(packed[name].quantized.codes, quantized.codes.cpu()):
+        if not _equal(packed[name].quantized, quantized):
             raise ProfileError(f'{directory} does not give back the integers of layer {name}')
     return model_bytes(twin).total
 
 
-def _width(group: str, layers: Mapping[str, Quantized]) -> int:
+def _equal(found: Quantized, meant: Quantized) -> bool:
+    codes = torch.equal(found.codes, meant.codes.cpu())
+    if found.zero is None or meant.zero is None:
+        zeros = found.zero is meant.zero
+    else:
+        zeros = torch.equal(found.zero, meant.zero.cpu())
+    return codes and zeros and torch.equal(found.scale, meant.scale.cpu().float())
+
+
+def _layer_group(name: str, layers: Mapping[str, Quantized]) -> LayerGroup:
     widths = {quantized.bits for quantized in layers.values()}
     if len(widths) != 1:
-        raise ProfileError(f'group {group} has widths {sorted(widths)}; give each its own group')
-    return widths.pop()
+        raise ProfileError(f'group {name} has widths {sorted(widths)}; give each its own group')
+    # One group per row is a whole row, so layers of one size may differ by name only.
+    grid = max((q.grid for q in layers.values()), key=lambda grid: grid.group_size)
+    for layer, quantized in layers.items():
+        whole = quantized.codes.shape[1] == grid.group_size
+        expected = dataclasses.replace(grid, group_size=WHOLE_ROW) if whole else grid
+        if quantized.grid != expected:
+            raise ProfileError(
+                f'group {name} has layers on {grid}, but {layer} is on {quantized.grid}; give '
+                'each grid its own group'
+            )
+    return LayerGroup(name, grid.bits, tuple(layers), grid.group_size, grid.symmetric)
 
 
 def _verify(path: Path, entry: FileEntry, quick: bool) -> None:

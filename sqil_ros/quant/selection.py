@@ -11,9 +11,13 @@ from torch import nn
 from sqil_ros.errors import ProfileError
 from sqil_ros.quant.linear import PackedLinear
 
-# Projectors, embeddings and the action head stay at 16 bits: a few per cent of the weights carry
-# every number that goes in and out.
-KEPT = ('*projector*', '*embed*', '*lm_head', '*action_head*')
+# Projectors, embeddings and the action head stay at 16 bits unless they are asked for: a few per
+# cent of the weights carry every number that goes in and out.
+OPTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
+    'projector': ('*projector*',),
+    'head': ('*lm_head', '*action_head*'),
+}
+KEPT = ('*embed*', *(p for patterns in OPTIONAL_GROUPS.values() for p in patterns))
 GROUPS: Mapping[str, tuple[str, ...]] = {
     'vision': ('dino.*', 'siglip.*', '*vision*', '*featurizer*'),
     'language': ('language_model.*', 'model.layers.*'),
@@ -31,6 +35,19 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Linear]:
         for name, module in model.named_modules()
         if type(module) is nn.Linear or isinstance(module, PackedLinear)
     }
+
+
+def select_groups(model: nn.Module, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Layers of groups by their names in ``GROUPS`` and ``OPTIONAL_GROUPS``.
+
+    Raises:
+        ProfileError: a group has no layer.
+    """
+    # An optional group is a part of another, so it chooses first.
+    asked = {name: OPTIONAL_GROUPS[name] for name in names if name in OPTIONAL_GROUPS}
+    given_up = {pattern for patterns in asked.values() for pattern in patterns}
+    asked |= {name: GROUPS[name] for name in names if name not in OPTIONAL_GROUPS}
+    return select_layers(model, asked, [pattern for pattern in KEPT if pattern not in given_up])
 
 
 def select_layers(

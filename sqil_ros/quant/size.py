@@ -19,7 +19,7 @@ class ModelSize:
 
     Attributes:
         packed: bytes of packed integers, as the back-ends hold them.
-        scales: bytes of their scales.
+        scales: bytes of their scales, zero points and static steps of activations.
         rest: bytes of every other parameter and buffer.
         weights: number of weights the model stands for, packed or not.
     """
@@ -43,7 +43,9 @@ def packed_layers(model: nn.Module) -> dict[str, PackedLinear]:
 def model_bytes(model: nn.Module) -> ModelSize:
     """Count every parameter and buffer once, shared ones too."""
     layers = packed_layers(model).values()
-    packed, scales = [layer.packed for layer in layers], [layer.scale for layer in layers]
+    packed = [layer.packed for layer in layers]
+    steps = [step for layer in layers for step in (layer.scale, layer.zero, layer.input_step)]
+    scales = [step for step in steps if step is not None]
     counted = {id(tensor) for tensor in [*packed, *scales]}
     rest = [t for t in [*model.parameters(), *model.buffers()] if id(t) not in counted]
     weights = sum(layer.in_features * layer.out_features for layer in layers)

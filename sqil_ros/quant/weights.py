@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tensors of a profile, out of a model and back into one.
 
-For every quantised layer ``<layer>.packed``, ``<layer>.scale`` and, if it has one,
-``<layer>.bias``; every other parameter at 16 bits, every buffer as it is. Buffers that a model
-does not save are here too: a model that was built without weights could not compute them.
+For every quantised layer ``<layer>.packed``, ``<layer>.scale`` and, where it has them,
+``<layer>.zero``, ``<layer>.input_step`` and ``<layer>.bias``; every other parameter at 16 bits,
+every buffer as it is. Buffers that a model does not save are here too: a model that was built
+without weights could not compute them.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import Activations
 from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.manifest import MEND, LayerGroup
 from sqil_ros.quant.packing import pack
-from sqil_ros.quant.primitives import Quantized
+from sqil_ros.quant.primitives import WHOLE_ROW, Grid, Quantized
 from sqil_ros.quant.selection import linear_layers
 
 
@@ -34,7 +37,10 @@ def skeleton(model: nn.Module) -> nn.Module:
 
 
 def profile_tensors(
-    model: nn.Module, layers: Mapping[str, Quantized], rest_dtype: torch.dtype
+    model: nn.Module,
+    layers: Mapping[str, Quantized],
+    rest_dtype: torch.dtype,
+    activations: Activations | None = None,
 ) -> dict[str, Tensor]:
     """Everything a profile's weights file holds, each tensor with memory of its own."""
     tensors = {}
@@ -44,6 +50,10 @@ def profile_tensors(
     for name, quantized in layers.items():
         tensors[f'{name}.packed'] = pack(quantized.codes, quantized.bits)
         tensors[f'{name}.scale'] = quantized.scale.to(torch.float32).clone()
+        if quantized.zero is not None:
+            tensors[f'{name}.zero'] = quantized.zero.clone()
+        if activations is not None and activations.steps is not None:
+            tensors[f'{name}.input_step'] = torch.tensor(activations.steps[name])
         bias = model.get_submodule(name).bias
         if isinstance(bias, Tensor):
             tensors[f'{name}.bias'] = bias.detach().to(rest_dtype).clone()
@@ -51,30 +61,39 @@ def profile_tensors(
 
 
 def put_tensors(
-    model: nn.Module, tensors: dict[str, Tensor], widths: Mapping[str, int], back_end: str
+    model: nn.Module,
+    tensors: dict[str, Tensor],
+    groups: Sequence[LayerGroup],
+    back_end: str,
+    activation_bits: int | None = None,
+    static_activations: bool = False,
 ) -> None:
     """Inverse of :func:`profile_tensors`: all of ``tensors`` into ``model``, or none.
 
     Args:
         model: of the same architecture; its weights may be on the ``meta`` device.
         tensors: emptied on the way, so that a large profile is not held twice.
-        widths: bits of every quantised layer.
+        groups: the quantised layers and their grids.
         back_end: for the packed layers.
+        activation_bits: width of their inputs, None for inputs in floating point.
+        static_activations: every layer has a step for its inputs.
 
     Raises:
         ProfileError: tensors and model do not fit.
     """
     available = linear_layers(model)
-    unknown = [name for name in widths if name not in available]
+    grids = {layer: group.grid for group in groups for layer in group.layers}
+    unknown = [name for name in grids if name not in available]
     if unknown:
         raise ProfileError(
-            f'the model has no linear layer {unknown[0]} ({len(unknown)} of {len(widths)} are '
+            f'the model has no linear layer {unknown[0]} ({len(unknown)} of {len(grids)} are '
             'unknown); use the profile of this checkpoint'
         )
-    layers = {
-        name: _packed_layer(available[name], name, bits, tensors, back_end)
-        for name, bits in widths.items()
-    }
+    layers = {}
+    for name, grid in grids.items():
+        old = available[name]
+        parts = _parts(old, name, grid, static_activations, tensors)
+        layers[name] = _packed_layer(old, name, grid, parts, back_end, activation_bits)
     rest = {id(old): _fitted(name, old, tensors) for name, old in _rest(model, layers).items()}
     if tensors:
         raise ProfileError(
@@ -97,10 +116,12 @@ def _rest(model: nn.Module, layers: Mapping[str, Any]) -> dict[str, Tensor]:
     return dict(rest.values())
 
 
-def _packed_layer(
-    old: nn.Linear, name: str, bits: int, tensors: dict[str, Tensor], back_end: str
-) -> PackedLinear:
-    keys = ['packed', 'scale'] + ([] if old.bias is None else ['bias'])
+def _parts(
+    old: nn.Linear, name: str, grid: Grid, static: bool, tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors of a layer, popped from ``tensors``, of the shapes that its grid promises."""
+    has = {'zero': not grid.symmetric, 'input_step': static, 'bias': old.bias is not None}
+    keys = ['packed', 'scale', *(key for key, present in has.items() if present)]
     missing = [key for key in keys if f'{name}.{key}' not in tensors]
     if missing:
         raise ProfileError(f'{missing} of layer {name} are missing; use the profile of this model')
@@ -110,13 +131,34 @@ def _packed_layer(
             f'layer {name} has {len(parts["scale"])} rows, in the model {old.out_features}; use '
             'the profile of this checkpoint'
         )
+    whole = grid.group_size in (WHOLE_ROW, old.in_features)
+    runs = () if whole else (old.in_features // grid.group_size,)
+    if tuple(parts['scale'].shape[1:]) != runs:
+        raise ProfileError(
+            f'layer {name} has scales {tuple(parts["scale"].shape)}; groups of {grid.group_size} '
+            f'inputs (0: whole rows) need {(old.out_features, *runs)}. {MEND}'
+        )
+    return parts
+
+
+def _packed_layer(
+    old: nn.Linear,
+    name: str,
+    grid: Grid,
+    parts: Mapping[str, Tensor],
+    back_end: str,
+    activation_bits: int | None,
+) -> PackedLinear:
     # The weight of a packed layer is computed at every access, so its scale is asked instead.
     home = (old.scale if isinstance(old, PackedLinear) else old.weight).device
     home = torch.device('cpu') if home.type == 'meta' else home
-    bias = None if old.bias is None else parts['bias'].to(home, old.bias.dtype)
-    packed, scale = parts['packed'].to(home), parts['scale'].to(home)
+    here = {key: part.to(home) for key, part in parts.items()}
+    bias = None if old.bias is None else here['bias'].to(old.bias.dtype)
     try:
-        return PackedLinear(packed, scale, bias, old.in_features, bits, back_end)
+        return PackedLinear(
+            here['packed'], here['scale'], bias, old.in_features, grid.bits, back_end,
+            here.get('zero'), activation_bits, here.get('input_step'),
+        )  # fmt: skip
     except ProfileError as error:
         raise ProfileError(f'layer {name}: {error}') from error
 

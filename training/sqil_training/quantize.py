@@ -5,163 +5,202 @@ examples:
   sqil-quantize                                         int8, int4 and int3 of the toy-sink policy
   sqil-quantize --bits 4 --dry-run                      what it would write, and the weight error
   sqil-quantize --checkpoint DIR --bits 4 --groups language
+  sqil-quantize --method awq --calibration data/episodes --bits 4 3 --asymmetric
+  sqil-quantize --method gptq --calibration data/episodes --bits 3 --group-size 32
+  sqil-quantize --method smoothquant --calibration data/episodes --bits 8 --activation-bits 8
+  sqil-quantize --bits 2 --layers mlp='*.mlp.*'         only what matches, called int2_rtn_mlp
   ros2 param set /vla_policy quantization.profile int4_rtn
 
 A profile is written to <checkpoint>/profiles/<width>_<method>/ and read back before it is put in
-place. docs/profiles.md describes the format.
+place. docs/profiles.md describes the format and the methods.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from sqil_ros.contract import Contract
 from sqil_ros.digest import weights_digest
-from sqil_ros.errors import ProfileError, SqilError
+from sqil_ros.errors import CalibrationError, ParameterError, SqilError
 from sqil_ros.policy.loader import check_checkpoint
-from sqil_ros.policy.openvla.checkpoint import load_model
+from sqil_ros.policy.manifest import read_manifest
+from sqil_ros.policy.openvla.checkpoint import load_model, load_processor
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.statistics import read_normalizer
+from sqil_ros.quant.activations import ACTIVATION_WIDTHS
 from sqil_ros.quant.back_ends import AUTO, BACK_ENDS
-from sqil_ros.quant.manifest import profile_name
-from sqil_ros.quant.primitives import WIDTHS, Quantized, dequantize, quantize
+from sqil_ros.quant.manifest import check_name, grid_variant, profile_name
+from sqil_ros.quant.primitives import WHOLE_ROW, WIDTHS, Grid
 from sqil_ros.quant.profile import PROFILES_DIRECTORY, write_profile
-from sqil_ros.quant.selection import GROUPS, select_layers
+from sqil_ros.quant.selection import GROUPS, OPTIONAL_GROUPS, select_groups, select_layers
 from sqil_ros.quant.size import model_bytes
 from sqil_ros.quant.weights import profile_tensors
 from sqil_ros.share import share_directory
+from sqil_ros.types import Array
+from sqil_training.ptq.action_error import action_error, predicted_actions
+from sqil_training.ptq.calibration import Calibration, calibration_of, draw_frames
+from sqil_training.ptq.method import Options
+from sqil_training.ptq.methods import METHODS
+from sqil_training.ptq.quantizer import Result, packed_copy, quantize_model
+from sqil_training.ptq.report import Row, table, weight_errors
 
-Method = Callable[[nn.Module, Sequence[str], int], Iterator[tuple[str, Quantized]]]
 _REST_DTYPE = torch.bfloat16
 
 
-def round_to_nearest(
-    model: nn.Module, layers: Sequence[str], bits: int
-) -> Iterator[tuple[str, Quantized]]:
-    """Integer weights of each layer, without calibration."""
-    for name in layers:
-        try:
-            yield name, quantize(_weight(model, name), bits)
-        except ProfileError as error:
-            raise ProfileError(f'layer {name}: {error}') from error
-
-
-METHODS: dict[str, Method] = {'rtn': round_to_nearest}
-
-
 @dataclass(frozen=True)
-class Row:
-    """One line of the report: bytes, and errors relative to the weights' own norm."""
+class Source:
+    """A checkpoint at full precision, and what may be seen of it.
 
-    name: str
-    disk: int
-    memory: int | None
-    error: float = 0.0
-    worst: float = 0.0
-    worst_layer: str = ''
+    Attributes:
+        directory: of the checkpoint.
+        model: its network.
+        contract: hash of the robot's contract.
+        calibration: frames, None if none were named.
+        actions: (N, 7) what the network does on these frames, normalised.
+    """
 
-
-def quantize_model(
-    model: nn.Module, groups: Mapping[str, Sequence[str]], method: str, bits: int
-) -> dict[str, dict[str, Quantized]]:
-    """Integer weights of every layer, by group; shows a progress bar on a terminal."""
-    total = sum(len(layers) for layers in groups.values())
-    with tqdm(total=total, desc=f'int{bits}_{method}', unit='layer', disable=None) as bar:
-        quantized: dict[str, dict[str, Quantized]] = {}
-        for group, layers in groups.items():
-            quantized[group] = {}
-            for name, integers in METHODS[method](model, layers, bits):
-                quantized[group][name] = integers
-                bar.update()
-    return quantized
+    directory: Path
+    model: OpenVLA
+    contract: str
+    calibration: Calibration | None
+    actions: Array | None
 
 
-def weight_errors(model: nn.Module, layers: Mapping[str, Quantized]) -> tuple[float, float, str]:
-    """Relative Frobenius error of all layers together and of the worst, with its name."""
-    errors, norms = {}, {}
-    for name, quantized in layers.items():
-        weight = _weight(model, name).detach().float()
-        errors[name] = float((weight - dequantize(quantized)).square().sum())
-        norms[name] = float(weight.square().sum())
-    relative = {name: math.sqrt(errors[name] / (norms[name] or 1.0)) for name in errors}
-    worst = max(relative, key=lambda name: relative[name])
-    overall = math.sqrt(sum(errors.values()) / (sum(norms.values()) or 1.0))
-    return overall, relative[worst], worst
+def load_source(args: argparse.Namespace) -> Source:
+    """Read the checkpoint and draw the calibration frames.
 
-
-def make_profile(model: nn.Module, args: argparse.Namespace, contract: str, bits: int) -> Row:
-    """Quantise at one width and, unless it is a rehearsal, write the profile."""
-    groups = select_layers(model, {group: GROUPS[group] for group in args.groups})
-    quantized = quantize_model(model, groups, args.method, bits)
-    layers = {name: q for group in quantized.values() for name, q in group.items()}
-    overall, worst, where = weight_errors(model, layers)
-    all_groups = set(args.groups) == set(GROUPS)
-    name = profile_name(args.method, dict.fromkeys(groups, bits), all_groups)
-    if args.dry_run:
-        tensors = profile_tensors(model, layers, _REST_DTYPE).values()
-        disk = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        return Row(name, disk, None, overall, worst, where)
-    profile = write_profile(
-        args.out or args.checkpoint / PROFILES_DIRECTORY,
-        name,
+    Raises:
+        CalibrationError: the method needs data and none were named, or they do not do.
+        SqilError: the checkpoint or the episodes are unsound.
+    """
+    if args.calibration is None and (METHODS[args.method].needs_data or args.static):
+        what, other = f'--method {args.method}', '--method rtn'
+        if args.static:
+            what, other = '--activation static', '--activation dynamic'
+        raise CalibrationError(
+            f'{what} must see the inputs of every layer, and no data were named; give an episode '
+            f'tree with --calibration DIR (sqil-collect makes one), or use {other}'
+        )
+    contract = Contract.load()
+    check_checkpoint(args.checkpoint, contract)
+    model = load_model(args.checkpoint)
+    if args.calibration is None:
+        return Source(args.checkpoint, model, contract.hash, None, None)
+    dataset = read_manifest(args.checkpoint).dataset
+    calibration = calibration_of(
+        draw_frames(args.calibration, contract, args.samples, args.seed),
+        load_processor(args.checkpoint, dataset, model),
+        read_normalizer(args.checkpoint, dataset, 'action'),
         model,
-        quantized,
+    )
+    actions = predicted_actions(model, calibration)
+    return Source(args.checkpoint, model, contract.hash, calibration, actions)
+
+
+def make_profile(source: Source, args: argparse.Namespace, bits: int) -> Row:
+    """Quantise at one width and, unless it is a rehearsal, write the profile."""
+    groups, all_groups = _chosen_layers(source.model, args)
+    grid = Grid(bits, args.group_size, not args.asymmetric)
+    variant = grid_variant(grid, args.activation_bits, args.static)
+    name = profile_name(args.method, dict.fromkeys(groups, bits), all_groups, variant)
+    check_name(name)
+    layers = [layer for names in groups.values() for layer in names]
+    with tqdm(total=len(layers), desc=name, unit='layer', disable=None) as bar:
+        result = quantize_model(
+            source.model,
+            layers,
+            METHODS[args.method],
+            Options(grid, args.seed, args.smoothing),
+            source.calibration,
+            args.activation_bits,
+            args.static,
+            bar.update,
+        )
+    errors = weight_errors(result.errors)
+    measured = {'weight_error': round(errors[0], 6)} | _action_figures(source, result, args)
+    facts = (*errors, measured.get('action_error'))
+    if args.dry_run:
+        tensors = profile_tensors(result.model, result.layers, _REST_DTYPE, result.activations)
+        disk = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        return Row(name, disk, None, *facts)
+    profile = write_profile(
+        args.out or source.directory / PROFILES_DIRECTORY,
+        name,
+        result.model,
+        {
+            group: {layer: result.layers[layer] for layer in names}
+            for group, names in groups.items()
+        },
         method=args.method,
-        base=weights_digest(args.checkpoint),
-        contract=contract,
+        base=weights_digest(source.directory),
+        contract=source.contract,
         rest_dtype=_REST_DTYPE,
         back_end=args.back_end,
-        measured={'weight_error': round(overall, 6)},
+        measured=measured,
+        activations=result.activations,
     )
-    return Row(name, profile.disk_bytes, profile.measured['memory_bytes'], overall, worst, where)
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The report; shares are of the first row, the full precision."""
-    full = rows[0]
-    lines = [
-        f'{"profile":24} {"disk MB":>8} {"of fp":>6} {"memory MB":>10} {"of fp":>6} '
-        f'{"weight error":>12}  worst layer'
-    ]
-    for row in rows:
-        memory, share = ('-', '-')
-        if row.memory is not None and full.memory:
-            memory, share = f'{row.memory / 1e6:.2f}', f'{row.memory / full.memory:.0%}'
-        worst = f'{row.worst:.4f} {row.worst_layer}' if row.worst_layer else ''
-        lines.append(
-            f'{row.name:24} {row.disk / 1e6:8.2f} {row.disk / full.disk:6.0%} {memory:>10} '
-            f'{share:>6} {row.error:12.4f}  {worst}'
-        )
-    return '\n'.join(lines)
+    return Row(name, profile.disk_bytes, profile.measured['memory_bytes'], *facts)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = _arguments(argv)
-    contract = Contract.load()
     try:
-        check_checkpoint(args.checkpoint, contract)
-        model = load_model(args.checkpoint)
+        source = load_source(args)
         disk = sum(path.stat().st_size for path in args.checkpoint.glob('*.safetensors'))
-        rows = [Row('fp', disk, model_bytes(model).total)]
+        rows = [Row('fp', disk, model_bytes(source.model).total)]
         for bits in args.bits:
-            rows.append(make_profile(model, args, contract.hash, bits))
+            rows.append(make_profile(source, args, bits))
     except (SqilError, OSError) as error:
         print(f'sqil-quantize: {error}', file=sys.stderr)
         return 1
     print(table(rows))
+    if source.calibration is not None:
+        print(
+            f'action error: mean difference to fp on {len(source.calibration)} calibration '
+            'frames, normalised actions in -1 to 1'
+        )
     if args.dry_run:
         print('nothing was written (--dry-run)')
     else:
         print(f'written to {args.out or args.checkpoint / PROFILES_DIRECTORY}')
     return 0
+
+
+def _chosen_layers(
+    model: OpenVLA, args: argparse.Namespace
+) -> tuple[dict[str, tuple[str, ...]], bool]:
+    """Layers by group, and whether these are the default groups."""
+    if args.layers is None:
+        return select_groups(model, args.groups), set(args.groups) == set(GROUPS)
+    named: dict[str, tuple[str, ...]] = {}
+    for item in args.layers:
+        name, separator, patterns = item.partition('=')
+        taken = [*GROUPS, *OPTIONAL_GROUPS, *named]
+        if not separator or not patterns or name in taken:
+            raise ParameterError(
+                f"--layers {item!r} must be NAME=PATTERN[,PATTERN] as in mlp='*.mlp.*', with a "
+                f'name other than {taken}'
+            )
+        named[name] = tuple(patterns.split(','))
+    return select_layers(model, named, kept=()), False
+
+
+def _action_figures(source: Source, result: Result, args: argparse.Namespace) -> dict[str, Any]:
+    if source.calibration is None or source.actions is None:
+        return {}
+    packed = packed_copy(result, args.back_end, _REST_DTYPE)
+    assert isinstance(packed, OpenVLA)
+    error = action_error(predicted_actions(packed, source.calibration), source.actions)
+    frames = {'samples': args.samples, 'seed': args.seed}
+    return {'action_error': round(error, 6), 'calibration': frames}
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -173,19 +212,40 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--bits', type=int, nargs='+', default=[8, 4, 3], choices=WIDTHS)
     parser.add_argument('--method', choices=sorted(METHODS), default='rtn')
     parser.add_argument(
-        '--groups', nargs='+', default=list(GROUPS), choices=list(GROUPS),
-        help='layers to quantise; fewer than all are added to the name of the profile',
+        '--group-size', type=int, default=WHOLE_ROW,
+        help='inputs that share a scale; 0 for one scale a row',
     )  # fmt: skip
+    parser.add_argument('--asymmetric', action='store_true', help='a zero point beside each scale')
+    parser.add_argument('--activation-bits', type=int, choices=ACTIVATION_WIDTHS)
+    parser.add_argument(
+        '--activation', choices=['dynamic', 'static'], default='dynamic',
+        help='one step per token, or one per layer from calibration data',
+    )  # fmt: skip
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        '--groups', nargs='+', default=list(GROUPS), choices=[*GROUPS, *OPTIONAL_GROUPS],
+        help='layers to quantise; others than vision and language show in the name',
+    )  # fmt: skip
+    which.add_argument(
+        '--layers', nargs='+', metavar='NAME=PATTERN[,PATTERN]',
+        help='groups of your own instead; nothing that matches is kept at 16 bits',
+    )  # fmt: skip
+    parser.add_argument('--calibration', type=Path, metavar='DIR', help='an episode tree')
+    parser.add_argument('--samples', type=int, default=128, help='calibration frames')
+    parser.add_argument('--seed', type=int, default=0, help='of frames and rotations')
+    parser.add_argument(
+        '--smoothing', type=float, default=0.5, help="SmoothQuant's exponent, 0 to 1"
+    )
     parser.add_argument('--back-end', default=AUTO, choices=[AUTO, *sorted(BACK_ENDS)])
     parser.add_argument('--out', type=Path, help='folder of profiles, <checkpoint>/profiles')
     parser.add_argument('--dry-run', action='store_true', help='measure, but write nothing')
-    return parser.parse_args(argv)
-
-
-def _weight(model: nn.Module, name: str) -> torch.Tensor:
-    weight = model.get_submodule(name).weight
-    assert isinstance(weight, torch.Tensor)
-    return weight
+    args = parser.parse_args(argv)
+    args.static = args.activation == 'static'
+    if args.static and args.activation_bits is None:
+        parser.error('--activation static rounds activations; give --activation-bits 8 or 4 too')
+    if args.samples < 1:
+        parser.error(f'--samples {args.samples} gives nothing to calibrate on; give 1 or more')
+    return args
 
 
 if __name__ == '__main__':

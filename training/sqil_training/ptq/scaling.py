@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scales moved from a tensor into the weights on both sides of it; the function stays."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sqil_training.ptq.architecture import ScalingGroup
+
+
+@torch.no_grad()
+def fold(model: nn.Module, group: ScalingGroup, scale: Tensor) -> None:
+    """Divide what the source of a group writes, and multiply what its layers make of it.
+
+    Args:
+        model: changed in place.
+        group: of :func:`sqil_training.ptq.architecture.scaling_groups`.
+        scale: (channels,) positive.
+    """
+    source = model.get_submodule(group.source)
+    source.weight.div_(scale.view(-1, *[1] * (source.weight.ndim - 1)))
+    if getattr(source, 'bias', None) is not None:
+        source.bias.div_(scale)
+    for name in group.layers:
+        model.get_submodule(name).weight.mul_(scale)

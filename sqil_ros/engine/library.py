@@ -12,10 +12,11 @@ from pathlib import Path
 from sqil_ros.engine.structures import INTERFACE, SIGNATURES
 from sqil_ros.errors import EngineError
 
-LIBRARY = Path(__file__).with_name('libsqil_engine.so')
 LEVELS = ('avx512', 'avx2', 'portable')
-# For tests and sanitizers: a level of the list, or ``none`` for no engine at all.
+# For tests and sanitizers: another build, and a level of the list or ``none`` for no engine.
+LIBRARY_VARIABLE = 'SQIL_ENGINE_LIBRARY'
 LEVEL_VARIABLE = 'SQIL_ENGINE_LEVEL'
+_BUILT = Path(__file__).with_name('libsqil_engine.so')
 _LOG = logging.getLogger(__name__)
 
 
@@ -25,7 +26,7 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get(LEVEL_VARIABLE) == 'none':
         return None
     try:
-        return _opened(LIBRARY)
+        return _opened(_path())
     except EngineError as error:
         _LOG.warning('torch computes instead of the engine: %s', error)
         return None
@@ -39,7 +40,7 @@ def require_library() -> ctypes.CDLL:
     """
     found = library()
     if found is None:
-        raise EngineError(f'{LIBRARY} cannot be used; build it with `make setup`.')
+        raise EngineError(f'{_path()} cannot be used; build it with `make setup`.')
     return found
 
 
@@ -56,6 +57,10 @@ def choose_level(name: str) -> None:
         EngineError: this machine or the library lacks it.
     """
     _choose(require_library(), name)
+
+
+def _path() -> Path:
+    return Path(os.environ.get(LIBRARY_VARIABLE, _BUILT))
 
 
 def _choose(opened: ctypes.CDLL, name: str) -> None:

@@ -62,6 +62,7 @@ class Decoder(Structure):
         ('norm', Norm),
         ('head', Linear),
         ('layer_count', c_int32),
+        ('vocabulary', c_int32),
         ('width', c_int32),
         ('heads', c_int32),
         ('key_heads', c_int32),

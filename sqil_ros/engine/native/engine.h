@@ -49,6 +49,7 @@ typedef struct {
   sqil_norm norm;
   sqil_linear head;          // (bins, width), row b is the logit of bin b
   int32_t layer_count;
+  int32_t vocabulary;
   int32_t width;
   int32_t heads;
   int32_t key_heads;

@@ -47,5 +47,5 @@ lock:  ## resolve constraints.txt anew
 	@scripts/lock.sh
 
 clean:  ## remove what the verbs made, .venv included
-	rm -rf .venv build install log out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build install log out .mypy_cache .pytest_cache .ruff_cache .hypothesis sqil_ros/engine/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

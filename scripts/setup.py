@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes `.venv` ready: packages, ROS 2, messages, commands, meshes. `make setup` calls it.
+"""Makes `.venv` ready: packages, ROS 2, messages, commands, engine, meshes. `make setup` calls it.
 
 Every step is skipped while its inputs are what they were, so that a second run takes a moment.
 Where a ROS 2 installation is sourced, its rclpy is used; otherwise ROS 2 Jazzy comes from wheels.
@@ -27,6 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / '.venv'
 PYTHON = VENV / 'bin' / 'python'
+ENGINE = ROOT / 'sqil_ros' / 'engine'
 STAMPS = VENV / 'stamps'
 OLDEST, NEWEST = (3, 10), (3, 12)
 
@@ -53,6 +54,9 @@ def main() -> int:
         step('messages', [packages, *interfaces], build_messages)
         commands = files('pyproject.toml', 'scripts/setup.py')
         step('commands', [venv, str(ROOT), *commands], link_checkout)
+        if not (ENGINE / 'libsqil_engine.so').is_file():
+            (STAMPS / 'engine').unlink(missing_ok=True)
+        step('engine', [venv, *files('sqil_ros/engine/native/*')], build_engine)
         step('rendering', [packages], check_rendering)
         step('meshes', [packages, *files('sqil_ros/sim/meshes.py')], make_meshes)
     except SetupError as error:
@@ -176,6 +180,26 @@ def link_checkout() -> None:
             "if __name__ == '__main__':\n    sys.exit(main())\n"
         )
         command.chmod(0o755)
+
+
+def build_engine() -> None:
+    """Compile the engine beside its Python modules; without it torch computes."""
+    build = ROOT / 'build' / 'engine'
+    shutil.rmtree(build, ignore_errors=True)
+    try:
+        run(
+            'cmake',
+            '-S',
+            ENGINE / 'native',
+            '-B',
+            build,
+            '-DCMAKE_BUILD_TYPE=Release',
+            f'-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={ENGINE}',
+            quiet=True,
+        )
+        run('cmake', '--build', build, f'-j{os.cpu_count()}', quiet=True)
+    except SetupError as error:
+        print(f'set-up: the engine was not built, torch computes: {error}', file=sys.stderr)
 
 
 def check_rendering() -> None:

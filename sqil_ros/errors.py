@@ -64,3 +64,7 @@ class SceneError(SqilError):
 
 class ParameterError(SqilError):
     """A configuration value is outside its range."""
+
+
+class EngineError(SqilError):
+    """The native library is missing, of another version, or asked for what it cannot do."""

@@ -32,6 +32,7 @@ class PolicyParams:
     profile: str = 'fp'
     device: str = 'cpu'
     threads: int = 1
+    engine: str = 'auto'
     camera_rate_hz: float = 15.0
     image_timeout_ms: float = 300.0
     sample_timeout_ms: float = 300.0
@@ -163,6 +164,7 @@ class PolicySession:
             params.contract,
             params.device,
             params.threads,
+            params.engine,
         )
 
 

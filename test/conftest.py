@@ -6,10 +6,18 @@ from __future__ import annotations
 import importlib.util
 import os
 
+import signal
+
 import pytest
 
 # Set before anything starts a node; a developer's own choice stands.
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+
+
+def pytest_configure() -> None:
+    """Let the processes of tests hear SIGINT: a background job of a shell ignores it, and so would
+    everything that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)  # after the conftests of the folders have marked their tests

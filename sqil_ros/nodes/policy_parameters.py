@@ -56,6 +56,10 @@ _DECLARATIONS = {
     ),
     'device': _Declaration('cpu', 'Torch device: cpu, cuda or cuda:<index>.'),
     'threads': _Declaration(1, 'CPU threads of one inference step.', 1, 64),
+    'engine': _Declaration(
+        'auto',
+        'Who computes on the CPU: auto for native code where it can, torch for torch alone.',
+    ),
     'camera_rate_hz': _Declaration(
         15.0, 'Rate of the first camera; half a camera period is the slack of a tick.', 1.0, 240.0
     ),
@@ -96,6 +100,7 @@ def read(node: Node) -> PolicyParams:
         profile=_value(node, PROFILE),
         device=_value(node, 'device'),
         threads=_value(node, 'threads'),
+        engine=_value(node, 'engine'),
         camera_rate_hz=_value(node, 'camera_rate_hz'),
         image_timeout_ms=_value(node, 'image_timeout_ms'),
         sample_timeout_ms=_value(node, 'sample_timeout_ms'),

@@ -26,7 +26,11 @@ _BUILTINS: dict[str, Callable[[str], Policy]] = {
 
 
 def load_policy(
-    checkpoint: str | Path, profile: str, contract: Contract, device: str = 'cpu'
+    checkpoint: str | Path,
+    profile: str,
+    contract: Contract,
+    device: str = 'cpu',
+    engine: str = 'auto',
 ) -> Policy:
     """Load a policy that was made for this robot.
 
@@ -35,11 +39,13 @@ def load_policy(
         profile: precision of its weights, ``fp`` or ``<width>_<method>``.
         contract: of the robot at hand.
         device: torch device.
+        engine: ``auto`` for native code where it can compute the policy, or ``torch``.
 
     Raises:
         CheckpointError: missing, truncated, altered, or of an unknown architecture.
         ContractMismatch: made for another robot.
         ProfileError: the profile is unknown, corrupt or does not fit.
+        ParameterError: there is no such engine.
     """
     name = str(checkpoint)
     if name.startswith(BUILTIN):
@@ -53,7 +59,7 @@ def load_policy(
         )
     from sqil_ros.policy.openvla.checkpoint import load_openvla  # torch only when it is needed
 
-    return load_openvla(directory, profile, contract, device)
+    return load_openvla(directory, profile, contract, device, engine)
 
 
 def check_checkpoint(directory: Path, contract: Contract) -> CheckpointManifest:

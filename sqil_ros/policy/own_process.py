@@ -33,6 +33,7 @@ class PolicyProcess:
         contract: Contract,
         device: str,
         threads: int,
+        engine: str = 'auto',
     ) -> None:
         """Start the process and wait until its policy is loaded.
 
@@ -43,6 +44,7 @@ class PolicyProcess:
             contract: of the robot at hand.
             device: torch device.
             threads: CPU threads of one step.
+            engine: as ``load_policy`` takes it.
 
         Raises:
             SqilError: whatever ``load_policy`` raised.
@@ -53,7 +55,9 @@ class PolicyProcess:
         with far:
             self._process = nursery.fork(far.fileno())
         self._near: Connection = near
-        request = wire.LoadRequest(checkpoint, profile, contract.to_json(), device, threads)
+        request = wire.LoadRequest(
+            checkpoint, profile, contract.to_json(), device, threads, engine
+        )
         try:
             self._description = wire.description_from_bytes(
                 self._ask(wire.load_request_to_bytes(request), _LOAD_S)

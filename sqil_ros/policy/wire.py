@@ -27,6 +27,7 @@ class LoadRequest:
     contract: str
     device: str
     threads: int
+    engine: str
 
 
 def load_request_to_bytes(request: LoadRequest) -> bytes:

@@ -8,7 +8,6 @@ applied to the product in the scale's own precision, never folded into a narrowe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -17,29 +16,12 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.cpu import Cpu
+from sqil_ros.quant.layer_shape import LayerShape
 from sqil_ros.quant.packing import pack, unpack
 from sqil_ros.quant.primitives import Quantized, Steps, dequantize
 
 AUTO = 'auto'
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """What a back-end must know about a layer.
-
-    Attributes:
-        out_features: length of an output vector.
-        in_features: length of an input vector.
-        bits: width of a code.
-        groups: scales per row.
-        symmetric: False where every scale has a zero point.
-    """
-
-    out_features: int
-    in_features: int
-    bits: int
-    groups: int = 1
-    symmetric: bool = True
 
 
 class BackEnd(Protocol):
@@ -196,7 +178,9 @@ def _int8_product(x: Tensor, codes: Tensor) -> Tensor:
     return torch._weight_int8pack_mm(x, codes, _ones(codes.shape[0]))
 
 
-BACK_ENDS: dict[str, BackEnd] = {back_end.name: back_end for back_end in (TorchCpu(), Reference())}
+BACK_ENDS: dict[str, BackEnd] = {
+    back_end.name: back_end for back_end in (Cpu(), TorchCpu(), Reference())
+}
 
 
 def choose_back_end(name: str, shape: LayerShape, device: torch.device) -> BackEnd:

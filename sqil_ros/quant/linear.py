@@ -127,10 +127,14 @@ class PackedLinear(nn.Linear):
         return self._back_end.name
 
     @property
+    def portable(self) -> Tensor:
+        """The rows of :mod:`sqil_ros.quant.packing`, whatever the back-end."""
+        return self._back_end.restore(self.packed, self.shape)
+
+    @property
     def quantized(self) -> Quantized:
         """The integers and scales, unpacked."""
-        rows = self._back_end.restore(self.packed, self.shape)
-        codes = unpack(rows, self.bits, self.in_features)
+        codes = unpack(self.portable, self.bits, self.in_features)
         return Quantized(codes, self.scale, self.bits, self.zero)
 
     @property
@@ -148,8 +152,7 @@ class PackedLinear(nn.Linear):
             ProfileError: the back-end is unknown or cannot serve the layer.
         """
         chosen = choose_back_end(back_end, self.shape, self.packed.device)
-        rows = self._back_end.restore(self.packed, self.shape)
-        self.packed, self._back_end = chosen.prepare(rows, self.shape), chosen
+        self.packed, self._back_end = chosen.prepare(self.portable, self.shape), chosen
 
     def adapt(self, down: Tensor, up: Tensor) -> None:
         """Put a low-rank change beside the integers: y = W x + up down x (SQIL, section 1.3).
@@ -207,7 +210,7 @@ class PackedLinear(nn.Linear):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        destination[f'{prefix}packed'] = self._back_end.restore(self.packed, self.shape)
+        destination[f'{prefix}packed'] = self.portable
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *arguments: Any

@@ -17,7 +17,7 @@ SOURCES = {'sqil_ros': ROOT / 'sqil_ros', 'sqil_training': ROOT / 'training' / '
 LAYERS = {
     'vocabulary': {'types', 'errors'},
     'pure': {'safety'},
-    'rooms': {'policy', 'quant', 'robot', 'sim'},
+    'rooms': {'engine', 'policy', 'quant', 'robot', 'sim'},
     'live path': {'inference', 'policy_loop', 'policy_session'},
     'nodes': {'nodes'},
     'programs': {'demo', 'view', 'report'},

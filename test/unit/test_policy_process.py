@@ -53,7 +53,7 @@ def test_actions_survive_the_wire_bit_for_bit(row):
 def test_descriptions_and_requests_survive_the_wire():
     description = PolicyDescription('tiny', 'torch', 3, 12)
     assert wire.description_from_bytes(wire.description_to_bytes(description)) == description
-    request = wire.LoadRequest('a', 'fp', CONTRACT.to_json(), 'cpu', 2)
+    request = wire.LoadRequest('a', 'fp', CONTRACT.to_json(), 'cpu', 2, 'torch')
     assert wire.load_request_from_bytes(wire.load_request_to_bytes(request)) == request
     assert Contract.parse(request.contract, 'the wire') == CONTRACT
 

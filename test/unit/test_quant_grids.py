@@ -144,7 +144,7 @@ def test_packed_equals_fake(case: tuple[Tensor, Grid], seed: int) -> None:
 def test_state_and_moves_keep_zero_points(grid: Grid) -> None:
     dense = nn.Linear(48, 9).requires_grad_(False)
     packed = PackedLinear.from_linear(dense, grid)
-    assert packed.back_end == ('reference' if grid.group_size else 'torch_cpu')
+    assert packed.back_end == ('reference' if grid.group_size else 'cpu')
     other = PackedLinear.from_linear(nn.Linear(48, 9), grid)
     other.load_state_dict(packed.state_dict())
     other.to(torch.bfloat16)
@@ -153,7 +153,7 @@ def test_state_and_moves_keep_zero_points(grid: Grid) -> None:
     torch.testing.assert_close(other.float()(x), packed(x), rtol=0.01, atol=0.01)  # bf16 bias
 
 
-def test_the_fast_back_end_says_what_it_lacks() -> None:
+def test_torchs_back_end_says_what_it_lacks() -> None:
     fast = BACK_ENDS['torch_cpu']
     assert 'the layer has 3' in fast.refusal(LayerShape(4, 6, 4, groups=3), torch.device('cpu'))
     reason = fast.refusal(LayerShape(4, 6, 8, symmetric=False), torch.device('cpu'))
@@ -162,14 +162,14 @@ def test_the_fast_back_end_says_what_it_lacks() -> None:
 
 @patient
 @given(st.integers(2, 4), st.integers(1, 40), st.integers(1, 70), seeds, st.floats(-2, 2))
-def test_the_fast_back_end_takes_zero_points_of_whole_rows(
+def test_torchs_back_end_takes_zero_points_of_whole_rows(
     bits: int, out_features: int, in_features: int, seed: int, shift: float
 ) -> None:
     dense = nn.Linear(in_features, out_features).requires_grad_(False)
     dense.weight.copy_(random(out_features, in_features, seed=seed) + shift)
     grid = Grid(bits, WHOLE_ROW, False)
-    packed, fake = PackedLinear.from_linear(dense, grid), FakeQuantLinear.from_linear(dense, grid)
-    assert packed.back_end == 'torch_cpu'
+    packed = PackedLinear.from_linear(dense, grid, 'torch_cpu')
+    fake = FakeQuantLinear.from_linear(dense, grid)
     assert torch.equal(packed.quantized.codes, quantize(dense.weight, grid).codes)
     x = random(3, in_features, seed=seed + 1)
     bound = nn.functional.linear(x.abs(), fake.weight.abs()) + dense.bias.abs()

@@ -105,7 +105,7 @@ def test_a_written_profile_runs_as_the_fake_model_does(
 
     fast = llama(2, tied)
     apply_profile(fast, directory)
-    assert back_end_names(fast) == 'torch_cpu'
+    assert back_end_names(fast) == 'cpu'
     error = (logits(fast) - logits(other)).norm() / logits(other).norm()
     assert float(error) < 0.02
 

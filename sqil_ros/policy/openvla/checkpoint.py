@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from sqil_ros.contract import Contract
 from sqil_ros.errors import CheckpointError
 from sqil_ros.policy.manifest import read_manifest, write_manifest
+from sqil_ros.policy.openvla.engine_step import AUTO, TORCH, engine_step
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.processor import Processor
@@ -74,12 +75,13 @@ def load_processor(directory: Path, dataset: str, model: OpenVLA) -> Processor:
 
 
 def load_openvla(
-    directory: Path, profile: str, contract: Contract, device: str = 'cpu'
+    directory: Path, profile: str, contract: Contract, device: str = 'cpu', engine: str = AUTO
 ) -> OpenVLAPolicy:
     """A policy at ``profile``; the caller has checked the manifest.
 
     Raises:
         CheckpointError: weights or statistics are unusable.
+        ParameterError: ``engine`` is not one of ``ENGINES``.
         ProfileError: the profile is unknown, corrupt or of another checkpoint.
     """
     from sqil_ros.quant.profile import FULL_PRECISION, apply_profile, find_profile
@@ -101,4 +103,5 @@ def load_openvla(
         profile=profile,
         name=manifest.name,
         device=device,
+        step=engine_step(model, engine if device == 'cpu' else TORCH),
     )

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sqil_ros.policy.base import PolicyDescription
 from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode, encode
 from sqil_ros.policy.openvla.config import N_ACTIONS
+from sqil_ros.policy.openvla.engine_step import EngineStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
 from sqil_ros.policy.openvla.statistics import Normalizer
@@ -30,14 +32,19 @@ class OpenVLAPolicy:
         profile: str,
         name: str,
         device: str = 'cpu',
+        step: EngineStep | None = None,
     ) -> None:
-        """Join the parts of a checkpoint; ``sqil_ros.policy.loader.load_policy`` does it."""
+        """Join the parts of a checkpoint; ``sqil_ros.policy.loader.load_policy`` does it.
+
+        ``step`` acts in the place of ``model``, from whose weights it was made.
+        """
         self.model = model
         self.processor = processor
         self._actions = actions
         self._profile = profile
         self._name = name
         self._device = device
+        self._step = step
 
     @property
     def profile(self) -> str:
@@ -49,12 +56,12 @@ class OpenVLAPolicy:
 
     def describe(self) -> PolicyDescription:
         """Facts for the status topic."""
-        size = model_bytes(self.model)
+        size, step = model_bytes(self.model), self._step
         return PolicyDescription(
             name=self._name,
-            back_end=back_end_names(self.model),
+            back_end=back_end_names(self.model) if step is None else step.name,
             parameters=size.weights,
-            weight_bytes=size.total,
+            weight_bytes=size.total + (0 if step is None else step.bytes),
         )
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -69,11 +76,11 @@ class OpenVLAPolicy:
         spans = spans or Spans()
         with spans('preprocess'):
             batch = self.inputs(observations)
-        with spans('vision'):
-            features = self.model.patch_features(batch.pixels)
-        with spans('decode'):
-            tokens = self.model.predict_tokens(batch, features).cpu().numpy()
-        return self.actions_from_tokens(tokens)
+        if self._step is None:
+            tokens = self._torch_tokens(batch, spans)
+        else:
+            tokens = _engine_tokens(self._step, batch, spans)
+        return self.actions_from_tokens(tokens.cpu().numpy())
 
     def actions_from_tokens(self, tokens: Tokens) -> Array:
         """(B, 7) token ids to physical actions."""
@@ -95,3 +102,23 @@ class OpenVLAPolicy:
         """Observations as tensors on the model's device, in its precision."""
         dtype = self.model.projector.fc1.weight.dtype
         return self.processor(observations).to(self._device, dtype)
+
+    def _torch_tokens(self, batch: Batch, spans: Spans) -> Tensor:
+        with spans('vision'):
+            features = self.model.patch_features(batch.pixels)
+        with spans('decode'):
+            return self.model.predict_tokens(batch, features)
+
+
+def _engine_tokens(step: EngineStep, batch: Batch, spans: Spans) -> Tensor:
+    """(B, 7) action tokens, one observation after the other."""
+    tokens = []
+    for index, mask in enumerate(batch.mask.bool()):
+        words = batch.tokens[index][mask]
+        step.make_room(len(words))
+        with spans('vision'):
+            proprio = None if batch.proprio is None else batch.proprio[index]
+            step.see(batch.pixels[index], proprio)
+        with spans('decode'):
+            tokens.append(step.decode(words))
+    return torch.stack(tokens)

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "decoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <algorithm>
+
+namespace sqil {
+
+Decoder::Decoder(const sqil_decoder &d, int threads)
+    : decoder_(d),
+      layers_(d.layers, d.layers + d.layer_count),
+      room_(up_to(d.capacity, kTile)),
+      products_(threads, d.capacity,
+                std::max({d.width, d.heads * d.head_width, layers_[0].gate.rows})),
+      states_(d.capacity, d.width),
+      normed_(d.capacity, d.width),
+      query_(d.capacity, d.heads * d.head_width),
+      key_(d.capacity, d.key_heads * d.head_width),
+      value_(d.capacity, d.key_heads * d.head_width),
+      attended_(d.capacity, d.heads * d.head_width),
+      change_(d.capacity, d.width),
+      gate_(d.capacity, layers_[0].gate.rows),
+      up_(d.capacity, layers_[0].gate.rows),
+      keys_(d.layer_count * d.key_heads, d.head_width * room_),
+      values_(d.layer_count * d.key_heads, d.capacity * up_to(d.head_width, kTile)),
+      scores_(d.heads, kMostQueryRows * room_),
+      answered_(d.answers, d.width),
+      logits_(d.answers, d.head.rows) {}
+
+bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int seen_count,
+                     int64_t *answer) {
+  const int prompt = count + seen_count;
+  if (prompt + decoder_.answers - 1 > decoder_.capacity) return false;
+  const size_t row_bytes = sizeof(float) * decoder_.width;
+  const auto embed = [&](int64_t token, int row) {
+    memcpy(states_.row(row), decoder_.embedding + token * decoder_.width, row_bytes);
+  };
+  embed(tokens[0], 0);
+  for (int row = 0; row < seen_count; ++row) {
+    memcpy(states_.row(1 + row), seen.row(row), row_bytes);
+  }
+  for (int token = 1; token < count; ++token) embed(tokens[token], seen_count + token);
+  for (int index = 0; index < decoder_.answers; ++index) {
+    const int rows = index == 0 ? prompt : 1;
+    if (index > 0) embed(answer[index - 1], 0);
+    forward(index == 0 ? 0 : prompt + index - 1, rows);
+    kernels().normalize(decoder_.norm, decoder_.epsilon, states_.row(rows - 1), states_.stride(),
+                        1, decoder_.width, answered_.row(index));
+    products_(decoder_.head, answered_, logits_, 1, index);
+    answer[index] = decoder_.first_token - choose(logits_.row(index));
+  }
+  return true;
+}
+
+// The first `count` rows of the states, which follow `start` tokens that were seen before.
+void Decoder::forward(int start, int count) {
+  const Kernels &use = kernels();
+  const int64_t stride = states_.stride();
+  for (int index = 0; index < decoder_.layer_count; ++index) {
+    const sqil_decoder_layer &layer = layers_[index];
+    // Behind the last layer only the last token is asked for.
+    const int from = index + 1 < decoder_.layer_count ? 0 : count - 1;
+    const int rows = count - from;
+    use.normalize(layer.before, decoder_.epsilon, states_.row(0), stride, count, decoder_.width,
+                  normed_.row(0));
+    products_(layer.query, normed_, query_, rows, from);
+    products_(layer.key, normed_, key_, count);
+    products_(layer.value, normed_, value_, count);
+    attend(index, start, count, from);
+    products_(layer.output, attended_, change_, rows, from);
+    use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
+    use.normalize(layer.between, decoder_.epsilon, states_.row(from), stride, rows, decoder_.width,
+                  normed_.row(from));
+    products_(layer.gate, normed_, gate_, rows, from);
+    products_(layer.up, normed_, up_, rows, from);
+    use.apply_gate(gate_.row(from), up_.row(from), rows * gate_.stride());
+    products_(layer.down, gate_, change_, rows, from);
+    use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
+  }
+}
+
+void Decoder::attend(int layer, int start, int count, int from) {
+  const Kernels &use = kernels();
+  const int width = decoder_.head_width, half = width / 2;
+  const int queries_per_key = decoder_.heads / decoder_.key_heads;
+  const float *const cosine = decoder_.cosine + start * half;
+  const float *const sine = decoder_.sine + start * half;
+  use.rotate(query_.row(from), query_.stride(), count - from, decoder_.heads, width,
+             cosine + from * half, sine + from * half);
+  use.rotate(key_.row(0), key_.stride(), count, decoder_.key_heads, width, cosine, sine);
+  for (int head = 0; head < decoder_.key_heads; ++head) {
+    const int panel = layer * decoder_.key_heads + head;
+    use.store_keys(key_.row(0) + head * width, key_.stride(), count, width, start, room_,
+                   keys_.row(panel));
+    use.store_values(value_.row(0) + head * width, value_.stride(), count, width, start,
+                     values_.row(panel));
+  }
+  in_parallel(products_.threads, decoder_.heads, [&](int first, int last) {
+    for (int head = first; head < last; ++head) {
+      const int panel = layer * decoder_.key_heads + head / queries_per_key;
+      use.attend(query_.row(from) + head * width, query_.stride(), count - from, keys_.row(panel),
+                 room_, values_.row(panel), start + count, width, true, scores_.row(head),
+                 attended_.row(from) + head * width, attended_.stride());
+    }
+  });
+}
+
+// As OpenVLA.choose_tokens: the likeliest bin, or the one that holds the median.
+int Decoder::choose(const float *logits) const {
+  const int bins = decoder_.head.rows;
+  const int best = int(std::max_element(logits, logits + bins) - logits);
+  if (!decoder_.median) return best;
+  double total = 0.0;
+  for (int bin = 0; bin < bins; ++bin) total += expf(logits[bin] - logits[best]);
+  double below = 0.0;
+  for (int bin = 0; bin < bins; ++bin) {
+    below += expf(logits[bin] - logits[best]);
+    if (below >= 0.5 * total) return bin;
+  }
+  return bins - 1;
+}
+
+int64_t Decoder::bytes() const {
+  int64_t total = products_.bytes();
+  for (const Rows *rows : {&states_, &normed_, &query_, &key_, &value_, &attended_, &change_,
+                           &gate_, &up_, &keys_, &values_, &scores_, &answered_, &logits_}) {
+    total += rows->bytes();
+  }
+  return total;
+}
+
+}  // namespace sqil

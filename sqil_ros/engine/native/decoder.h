@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "products.h"
+
+namespace sqil {
+
+// A Llama decoder with room for one prompt and its answer; the keys and values have their place.
+class Decoder {
+ public:
+  Decoder(const sqil_decoder &description, int threads);
+
+  // BOS, `seen_count` rows of `seen`, the other tokens: to the action tokens. False where they
+  // exceed the capacity.
+  bool answer(const int64_t *tokens, int count, const Rows &seen, int seen_count, int64_t *answer);
+
+  int answers() const { return decoder_.answers; }
+  int width() const { return decoder_.width; }
+  int bins() const { return decoder_.head.rows; }
+  // Of the last answer.
+  const Rows &states() const { return answered_; }
+  const Rows &logits() const { return logits_; }
+  int64_t bytes() const;
+
+ private:
+  void forward(int start, int count);
+  void attend(int layer, int start, int count, int from);
+  int choose(const float *logits) const;
+
+  const sqil_decoder decoder_;
+  const std::vector<sqil_decoder_layer> layers_;
+  const int room_;  // columns of a panel of keys
+  Products products_;
+  Rows states_, normed_, query_, key_, value_, attended_, change_, gate_, up_;
+  Rows keys_, values_, scores_;  // (layers, key heads), (layers, key heads), (heads)
+  Rows answered_, logits_;
+};
+
+}  // namespace sqil

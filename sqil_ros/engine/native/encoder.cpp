@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include <algorithm>
+
+#include "vision.h"
+
+namespace sqil {
+
+namespace {
+constexpr int kChannels = 3, kAllChannels = 6;
+
+int square(int value) { return value * value; }
+}  // namespace
+
+Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
+    : encoder_(e),
+      layers_(e.layers, e.layers + e.layer_count),
+      cameras_(vision.cameras),
+      image_side_(vision.image_side),
+      patch_side_(vision.patch_side),
+      patches_(square(vision.image_side / vision.patch_side)),
+      tokens_(patches_ + e.prefix_count),
+      room_(up_to(tokens_, kTile)),
+      products_(threads, cameras_ * tokens_, std::max(e.patch.columns, layers_[0].up.rows)),
+      squares_(cameras_ * patches_, e.patch.columns),
+      embedded_(cameras_ * patches_, e.width),
+      states_(cameras_ * tokens_, e.width),
+      normed_(cameras_ * tokens_, e.width),
+      query_(cameras_ * tokens_, e.width),
+      key_(cameras_ * tokens_, e.width),
+      value_(cameras_ * tokens_, e.width),
+      attended_(cameras_ * tokens_, e.width),
+      change_(cameras_ * tokens_, e.width),
+      hidden_(cameras_ * tokens_, layers_[0].up.rows),
+      keys_(cameras_ * e.heads, e.width / e.heads * room_),
+      values_(cameras_ * e.heads, tokens_ * up_to(e.width / e.heads, kTile)),
+      scores_(cameras_ * e.heads, kMostQueryRows * room_) {}
+
+void Encoder::see(const float *pixels) {
+  const Kernels &use = kernels();
+  const int64_t stride = states_.stride();
+  const int count = cameras_ * tokens_;
+  embed(pixels);
+  for (const sqil_encoder_layer &layer : layers_) {
+    use.normalize(layer.before, encoder_.epsilon, states_.row(0), stride, count, encoder_.width,
+                  normed_.row(0));
+    products_(layer.query, normed_, query_, count);
+    products_(layer.key, normed_, key_, count);
+    products_(layer.value, normed_, value_, count);
+    attend();
+    products_(layer.output, attended_, change_, count);
+    use.add(states_.row(0), change_.row(0), layer.attention_gain, stride, count, encoder_.width);
+    use.normalize(layer.between, encoder_.epsilon, states_.row(0), stride, count, encoder_.width,
+                  normed_.row(0));
+    products_(layer.up, normed_, hidden_, count);
+    (encoder_.gelu_tanh ? use.apply_gelu_tanh : use.apply_gelu)(hidden_.row(0),
+                                                               count * hidden_.stride());
+    products_(layer.down, hidden_, change_, count);
+    use.add(states_.row(0), change_.row(0), layer.mlp_gain, stride, count, encoder_.width);
+  }
+}
+
+// Squares of pixels, then the prefix and the patches with their positions.
+void Encoder::embed(const float *pixels) {
+  const int side = image_side_ / patch_side_;
+  const size_t row_bytes = sizeof(float) * patch_side_;
+  for (int camera = 0; camera < cameras_; ++camera) {
+    const float *channels =
+        pixels + int64_t(camera * kAllChannels + encoder_.first_channel) * square(image_side_);
+    for (int patch = 0; patch < patches_; ++patch) {
+      const float *corner =
+          channels + int64_t(patch / side) * patch_side_ * image_side_ + patch % side * patch_side_;
+      float *to = squares_.row(camera * patches_ + patch);
+      for (int line = 0; line < kChannels * patch_side_; ++line, to += patch_side_) {
+        const int channel = line / patch_side_, y = line % patch_side_;
+        memcpy(to, corner + int64_t(channel) * square(image_side_) + int64_t(y) * image_side_,
+               row_bytes);
+      }
+    }
+  }
+  products_(encoder_.patch, squares_, embedded_, cameras_ * patches_);
+  for (int camera = 0; camera < cameras_; ++camera) {
+    for (int token = 0; token < encoder_.prefix_count; ++token) {
+      memcpy(states_.row(camera * tokens_ + token),
+             encoder_.prefix + int64_t(token) * encoder_.width, sizeof(float) * encoder_.width);
+    }
+    for (int patch = 0; patch < patches_; ++patch) {
+      const float *from = embedded_.row(camera * patches_ + patch);
+      const float *position = encoder_.positions + int64_t(patch) * encoder_.width;
+      float *to = states_.row(camera * tokens_ + encoder_.prefix_count + patch);
+      for (int c = 0; c < encoder_.width; ++c) to[c] = from[c] + position[c];
+    }
+  }
+}
+
+void Encoder::attend() {
+  const Kernels &use = kernels();
+  const int width = encoder_.width / encoder_.heads;
+  in_parallel(products_.threads, cameras_ * encoder_.heads, [&](int begin, int end) {
+    for (int index = begin; index < end; ++index) {
+      const int row = index / encoder_.heads * tokens_;
+      const int column = index % encoder_.heads * width;
+      use.store_keys(key_.row(row) + column, key_.stride(), tokens_, width, 0, room_,
+                     keys_.row(index));
+      use.store_values(value_.row(row) + column, value_.stride(), tokens_, width, 0,
+                       values_.row(index));
+      use.attend(query_.row(row) + column, query_.stride(), tokens_, keys_.row(index), room_,
+                 values_.row(index), tokens_, width, false, scores_.row(index),
+                 attended_.row(row) + column, attended_.stride());
+    }
+  });
+}
+
+int64_t Encoder::bytes() const {
+  int64_t total = products_.bytes();
+  for (const Rows *rows : {&squares_, &embedded_, &states_, &normed_, &query_, &key_, &value_,
+                           &attended_, &change_, &hidden_, &keys_, &values_, &scores_}) {
+    total += rows->bytes();
+  }
+  return total;
+}
+
+}  // namespace sqil

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// One instruction set's kernels: SQIL_TABLE names the table, SQIL_NAME the set.
+#include "kernels.h"
+
+#include "attention.h"
+#include "product.h"
+#include "rows.h"
+
+namespace sqil {
+
+extern const Kernels SQIL_TABLE = {
+    SQIL_NAME,       kPanel, kRows,        multiply, normalize, apply_gelu, apply_gelu_tanh,
+    apply_gate,      add,    round_inputs, rotate,   attend,    store_keys, store_values,
+};
+
+}  // namespace sqil

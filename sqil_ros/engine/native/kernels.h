@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of one instruction set as a table; kernels.cpp is compiled once for each.
+#pragma once
+
+#include "engine.h"
+
+namespace sqil {
+
+// Of any instruction set.
+constexpr int kMostQueryRows = 12;
+
+// The functions are described where they are defined: product.h, rows.h, attention.h.
+struct Kernels {
+  const char *name;
+  int panel;       // outputs of the unit that `multiply` counts in
+  int query_rows;  // rows of scores that `attend` needs room for
+  void (*multiply)(const sqil_linear &layer, const float *x, int64_t x_stride, int count, float *y,
+                   int64_t y_stride, int first, int last);
+  void (*normalize)(const sqil_norm &norm, float epsilon, const float *x, int64_t stride,
+                    int count, int width, float *y);
+  void (*apply_gelu)(float *x, int64_t size);
+  void (*apply_gelu_tanh)(float *x, int64_t size);
+  void (*apply_gate)(float *gate, const float *up, int64_t size);
+  void (*add)(float *x, const float *change, const float *gain, int64_t stride, int count,
+              int width);
+  void (*round_inputs)(const float *x, int64_t stride, int count, int width, int bits,
+                       float static_step, float *y);
+  void (*rotate)(float *x, int64_t stride, int count, int heads, int width, const float *cosine,
+                 const float *sine);
+  void (*attend)(const float *queries, int64_t query_stride, int count, const float *keys,
+                 int64_t room, const float *values, int seen, int width, bool causal,
+                 float *scores, float *y, int64_t y_stride);
+  void (*store_keys)(const float *from, int64_t stride, int count, int width, int first,
+                     int64_t room, float *keys);
+  void (*store_values)(const float *from, int64_t stride, int count, int width, int first,
+                       float *values);
+};
+
+extern const Kernels kPortable;
+#ifdef SQIL_X86
+extern const Kernels kAvx2;
+extern const Kernels kAvx512;
+#endif
+
+// The best that this machine runs, or what was chosen.
+const Kernels &kernels();
+
+}  // namespace sqil

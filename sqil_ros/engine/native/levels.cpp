@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which instruction set computes.
+#include <string.h>
+
+#include <atomic>
+
+#include "kernels.h"
+
+namespace sqil {
+namespace {
+
+// Best first; null where the machine lacks it.
+const Kernels *const *available() {
+  static const Kernels *const tables[] = {
+#ifdef SQIL_X86
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+          ? &kAvx512
+          : nullptr,
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kAvx2 : nullptr,
+#endif
+      &kPortable,
+  };
+  return tables;
+}
+
+const Kernels *find(const char *name) {
+  for (const Kernels *const *table = available();; ++table) {
+    if (*table && (!name || !strcmp((*table)->name, name))) return *table;
+    if (*table == &kPortable) return nullptr;
+  }
+}
+
+std::atomic<const Kernels *> chosen{nullptr};
+
+}  // namespace
+
+const Kernels &kernels() {
+  const Kernels *table = chosen.load(std::memory_order_acquire);
+  if (!table) chosen.store(table = find(nullptr), std::memory_order_release);
+  return *table;
+}
+
+}  // namespace sqil
+
+const char *sqil_level(void) { return sqil::kernels().name; }
+
+int32_t sqil_choose_level(const char *name) {
+  const sqil::Kernels *table = sqil::find(name);
+  if (!table) return -1;
+  sqil::chosen.store(table, std::memory_order_release);
+  return 0;
+}

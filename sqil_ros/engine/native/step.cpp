@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C interface of products and of the control step.
+#include <string.h>
+
+#include <new>
+
+#include "decoder.h"
+#include "vision.h"
+
+struct sqil_step {
+  sqil::Vision vision;
+  sqil::Decoder decoder;
+};
+
+namespace {
+
+void copy(const sqil::Rows &rows, int count, int width, float *to) {
+  for (int row = 0; row < count; ++row) {
+    memcpy(to + int64_t(row) * width, rows.row(row), sizeof(float) * width);
+  }
+}
+
+}  // namespace
+
+int32_t sqil_interface(void) { return SQIL_INTERFACE; }
+
+void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, int32_t count,
+                   float *y, int64_t y_stride, int32_t threads) {
+  sqil::multiply(*layer, x, x_stride, count, y, y_stride, threads);
+}
+
+sqil_step *sqil_step_new(const sqil_vision *vision, const sqil_decoder *decoder, int32_t threads) {
+  try {
+    return new sqil_step{sqil::Vision(*vision, threads), sqil::Decoder(*decoder, threads)};
+  } catch (const std::bad_alloc &) {
+    return nullptr;
+  }
+}
+
+void sqil_step_free(sqil_step *step) { delete step; }
+
+void sqil_step_see(sqil_step *step, const float *pixels, const float *proprio) {
+  step->vision.see(pixels, proprio);
+}
+
+int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, int64_t *answer) {
+  const sqil::Vision &vision = step->vision;
+  return step->decoder.answer(tokens, count, vision.seen(), vision.count(), answer) ? 0 : -1;
+}
+
+void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits) {
+  const sqil::Decoder &decoder = step->decoder;
+  copy(step->vision.seen(), step->vision.count(), decoder.width(), seen);
+  copy(decoder.states(), decoder.answers(), decoder.width(), states);
+  copy(decoder.logits(), decoder.answers(), decoder.bins(), logits);
+}
+
+int64_t sqil_step_bytes(const sqil_step *step) {
+  return step->vision.bytes() + step->decoder.bytes();
+}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A control step in two native calls: pictures to tokens, tokens to actions."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sqil_ros.engine.library import require_library
+from sqil_ros.engine.structures import Decoder, Vision
+from sqil_ros.errors import EngineError
+
+
+class Insight(NamedTuple):
+    """What the last step computed, for tests.
+
+    Attributes:
+        seen: (tokens, width) what the decoder gets from pictures and proprioception.
+        states: (answers, width) normalised states that the action tokens come from.
+        logits: (answers, bins).
+    """
+
+    seen: Tensor
+    states: Tensor
+    logits: Tensor
+
+
+class Step:
+    """Room for one control step; nothing is allocated while it runs. One caller at a time."""
+
+    def __init__(self, vision: Vision, decoder: Decoder, threads: int) -> None:
+        """Make room.
+
+        Args:
+            vision: with ``decoder``, what to compute; the tensors and arrays of both must outlive
+                the step.
+            decoder: see ``vision``.
+            threads: that share the work.
+
+        Raises:
+            EngineError: memory does not suffice, or there is no library.
+        """
+        self._library = require_library()
+        self._answers, self._width = decoder.answers, decoder.width
+        self._bins, self._capacity = decoder.head.rows, decoder.capacity
+        self._seen = vision.cameras * (vision.image_side // vision.patch_side // vision.merge) ** 2
+        self._seen += 1 if vision.proprio[0].tiles else 0
+        self._vocabulary = decoder.vocabulary
+        self._pixels = (vision.cameras, 6, vision.image_side, vision.image_side)
+        self._proprio = vision.proprio[0].columns if vision.proprio[0].tiles else 0
+        self._handle = self._library.sqil_step_new(
+            ctypes.byref(vision), ctypes.byref(decoder), threads
+        )
+        if not self._handle:
+            raise EngineError(
+                f'memory does not suffice for a step of {decoder.capacity} tokens; choose a '
+                'smaller model or the engine torch.'
+            )
+
+    def __del__(self) -> None:
+        if getattr(self, '_handle', None):
+            self._library.sqil_step_free(self._handle)
+
+    @property
+    def bytes(self) -> int:
+        """Memory beside the weights."""
+        return int(self._library.sqil_step_bytes(self._handle))
+
+    @property
+    def room(self) -> int:
+        """Most words a prompt may have."""
+        return self._capacity - self._seen - self._answers + 1
+
+    def see(self, pixels: Tensor, proprio: Tensor | None) -> None:
+        """Take in a moment.
+
+        Args:
+            pixels: (cameras, 6, S, S) float32.
+            proprio: (P,) normalised float32; None where the policy takes none.
+
+        Raises:
+            EngineError: the policy takes other shapes.
+        """
+        found = (tuple(pixels.shape), 0 if proprio is None else proprio.numel())
+        if found != (self._pixels, self._proprio):
+            raise EngineError(
+                f'pixels and proprioception are {found}, the policy takes '
+                f"{(self._pixels, self._proprio)}; prepare them with the checkpoint's processor."
+            )
+        pixels = pixels.float().contiguous()
+        proprio = None if proprio is None else proprio.float().contiguous()
+        self._library.sqil_step_see(
+            self._handle, pixels.data_ptr(), None if proprio is None else proprio.data_ptr()
+        )
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """The answer to a prompt about what was seen last.
+
+        Args:
+            tokens: (L,) int64 ids of the prompt, without padding.
+
+        Returns:
+            (answers,) int64 action tokens.
+
+        Raises:
+            EngineError: the prompt is empty, too long, or names a token that does not exist.
+        """
+        if not 0 < len(tokens) <= self.room:
+            raise EngineError(
+                f'a prompt of {len(tokens)} tokens; 1 to {self.room} fit. Say it in fewer words.'
+            )
+        lowest, highest = int(tokens.min()), int(tokens.max())
+        if lowest < 0 or highest >= self._vocabulary:
+            raise EngineError(
+                f'the prompt has tokens from {lowest} to {highest}, the policy knows 0 to '
+                f"{self._vocabulary - 1}; use the checkpoint's own tokenizer."
+            )
+        tokens = tokens.long().contiguous()
+        answer = torch.empty(self._answers, dtype=torch.int64)
+        self._library.sqil_step_decode(
+            self._handle, tokens.data_ptr(), len(tokens), answer.data_ptr()
+        )
+        return answer
+
+    def insight(self) -> Insight:
+        """What the last step computed."""
+        insight = Insight(
+            torch.empty(self._seen, self._width),
+            torch.empty(self._answers, self._width),
+            torch.empty(self._answers, self._bins),
+        )
+        self._library.sqil_step_peek(self._handle, *(part.data_ptr() for part in insight))
+        return insight

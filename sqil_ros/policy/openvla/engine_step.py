@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An OpenVLA that acts in the engine: the tokens of the torch model without its operators."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from sqil_ros.engine.library import level, library
+from sqil_ros.engine.step import Insight, Step
+from sqil_ros.errors import EngineError, ParameterError
+from sqil_ros.policy.openvla.engine_weights import EngineWeights
+from sqil_ros.policy.openvla.model import OpenVLA
+
+AUTO, TORCH = 'auto', 'torch'
+ENGINES = (AUTO, TORCH)
+_WORDS = 64  # room for the words of a prompt, before it has to grow
+_LOG = logging.getLogger(__name__)
+
+
+def engine_step(model: OpenVLA, engine: str = AUTO) -> EngineStep | None:
+    """The native step of a model; None where torch computes it, which is logged unless asked for.
+
+    Args:
+        model: ready for inference; it must stay as it is.
+        engine: one of ``ENGINES``.
+
+    Raises:
+        ParameterError: another engine.
+    """
+    if engine not in ENGINES:
+        raise ParameterError(f'Parameter engine is {engine!r}; choose one of {ENGINES}.')
+    if engine == TORCH or library() is None:
+        return None
+    try:
+        return EngineStep(model)
+    except EngineError as error:
+        _LOG.warning('torch computes instead of the engine: %s', error)
+        return None
+
+
+class EngineStep:
+    """One control step, batch 1, in two calls."""
+
+    def __init__(self, model: OpenVLA) -> None:
+        """Take the weights of a model and make room.
+
+        Raises:
+            EngineError: the engine lacks something that the model does, or memory.
+        """
+        self._weights = EngineWeights(model)
+        self._config = model.config
+        self._step = self._with_room_for(_WORDS)
+
+    @property
+    def name(self) -> str:
+        """Engine and instruction set, for the status."""
+        return f'engine/{level()}'
+
+    @property
+    def bytes(self) -> int:
+        """Memory beside the model's own."""
+        return self._weights.own_bytes + self._step.bytes
+
+    def see(self, pixels: Tensor, proprio: Tensor | None) -> None:
+        """(cameras, 6, S, S) pixels and (P,) proprioception, see :meth:`Step.see`."""
+        self._step.see(pixels, proprio)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """(L,) prompt without padding to (7,) action tokens, about what was seen last."""
+        return self._step.decode(tokens)
+
+    def make_room(self, words: int) -> None:
+        """Take prompts of so many tokens from the next :meth:`see` on."""
+        if words > self._step.room:
+            self._step = self._with_room_for(-(-words // _WORDS) * _WORDS)
+
+    def insight(self) -> Insight:
+        """What the last step computed."""
+        return self._step.insight()
+
+    def _with_room_for(self, words: int) -> Step:
+        vision = self._weights.vision
+        side = vision.image_side // vision.patch_side // vision.merge
+        seen = vision.cameras * side * side + 1
+        decoder = self._weights.decoder(words + seen + 6)
+        return Step(vision, decoder, torch.get_num_threads())

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The back-end that multiplies in the engine: packed weights, float32 activations, any CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sqil_ros.engine.library import library
+from sqil_ros.engine.tiles import (
+    COLUMN_BLOCK,
+    PACKED_WIDTHS,
+    Weights,
+    multiply,
+    rows_from_tiles,
+    tiles_from_rows,
+)
+from sqil_ros.quant.layer_shape import LayerShape
+from sqil_ros.quant.primitives import Steps
+
+
+class Cpu:
+    """Products in float32 whatever the width, so a layer loses nothing but its weights' bits."""
+
+    name = 'cpu'
+
+    def refusal(self, shape: LayerShape, device: torch.device) -> str:
+        """It needs its library, a CPU, a width that it knows, and groups of whole blocks."""
+        if device.type != 'cpu':
+            return f'it runs on the CPU only, the layer is on {device}'
+        if shape.bits not in PACKED_WIDTHS:
+            return f'it serves {PACKED_WIDTHS} bits, the layer has {shape.bits}'
+        if shape.groups > 1 and shape.in_features // shape.groups % COLUMN_BLOCK:
+            return (
+                f'it serves groups of a multiple of {COLUMN_BLOCK} inputs, the layer has '
+                f'{shape.in_features // shape.groups}'
+            )
+        return '' if library() is not None else 'its library is not built; run `make setup`'
+
+    def prepare(self, packed: Tensor, shape: LayerShape) -> Tensor:
+        """Bytes of the engine's tiles."""
+        tiles = tiles_from_rows(packed, shape.out_features, shape.in_features, shape.bits)
+        return tiles.view(torch.uint8)
+
+    def restore(self, storage: Tensor, shape: LayerShape) -> Tensor:
+        """Portable rows."""
+        return rows_from_tiles(storage, shape.out_features, shape.in_features, shape.bits)
+
+    def multiply(
+        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
+    ) -> Tensor:
+        """Product with the codes, then the scale."""
+        weights = layer_weights(storage, steps, bias, shape)
+        rows = x.reshape(-1, shape.in_features).float()
+        y = multiply(rows, weights, torch.get_num_threads())
+        return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)
+
+
+def layer_weights(
+    storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
+) -> Weights:
+    """A prepared layer for the engine, without a copy."""
+    return Weights(
+        storage,
+        shape.bits,
+        shape.out_features,
+        shape.in_features,
+        steps.scale.contiguous(),
+        None if steps.zero is None else steps.zero.contiguous(),
+        None if bias is None else bias.float().contiguous(),
+    )

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control step of the engine says what the torch model says, for every profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sqil_ros.engine.library import choose_level
+from sqil_ros.errors import EngineError, ParameterError
+from sqil_ros.policy.openvla.checkpoint import load_model
+from sqil_ros.policy.openvla.config import OpenVLAConfig
+from sqil_ros.policy.openvla.engine_step import EngineStep, engine_step
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.processor import Batch, pixels_from_images
+from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
+from sqil_ros.quant.profile import apply_profile
+from sqil_ros.quant.selection import select_layers
+
+CHECKPOINT = Path(__file__).resolve().parents[3] / 'models' / 'toy_sink_openvla'
+WIDTHS = ['fp', 'int8', 'int4', 'int3', 'int2']
+
+
+# Chances closer than this may be told apart differently by two orders of float32 sums.
+CLOSE = 1e-4
+
+
+def moment(config: OpenVLAConfig, seed: int, words: int = 18) -> Batch:
+    """Pictures with coarse and fine structure, a prompt and proprioception, all random."""
+    generator = torch.Generator().manual_seed(seed)
+    size = config.image_size
+    coarse = torch.rand(config.n_images, 3, 5, 5, generator=generator)
+    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode='bilinear')
+    noise = 0.1 * torch.randn(smooth.shape, generator=generator)
+    images = ((smooth + noise).clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1)
+    tokens = torch.randint(0, config.text_vocab_size, (1, words), generator=generator)
+    proprio = None
+    if config.proprio_dim:
+        proprio = torch.rand(1, config.proprio_dim, generator=generator) * 2 - 1
+    return Batch(pixels_from_images(images[None]), tokens, torch.ones_like(tokens), proprio)
+
+
+def answer(step: EngineStep, batch: Batch) -> Tensor:
+    """(7,) tokens of the engine."""
+    step.make_room(batch.tokens.shape[1])
+    step.see(batch.pixels[0], None if batch.proprio is None else batch.proprio[0])
+    return step.decode(batch.tokens[0])
+
+
+@torch.inference_mode()
+def assert_same(model: OpenVLA, step: EngineStep, batch: Batch, tolerance: float = 1e-4) -> None:
+    """The engine says what torch says, and all that led to it agrees to ``tolerance``.
+
+    Another token is allowed where torch itself could hardly choose; behind it nothing can be
+    compared any more.
+    """
+    found = answer(step, batch)
+    insight = step.insight()
+    features = model.patch_features(batch.pixels)
+    inputs, _ = model.embed(batch, features)
+    assert_near(insight.seen, inputs[0, 1 : 1 + len(insight.seen)], tolerance)
+    expected = model.predict_tokens(batch, features)[0]
+    states = model.action_states(batch, found[None], features)[0]
+    logits = model.action_logits(states)
+    same = int((found == expected).cumprod(0).sum())
+    assert_near(insight.states, states, tolerance)
+    assert_near(insight.logits, logits, tolerance)
+    if same < len(found):
+        first = model.config.text_vocab_size - 1
+        bins = first - int(found[same]), first - int(expected[same])
+        assert indecision(model, logits[same], *bins) < CLOSE, (found, expected)
+
+
+def indecision(model: OpenVLA, logits: Tensor, one: int, other: int) -> float:
+    """How much probability would have to move for the other bin to be chosen."""
+    chances = logits.double().softmax(-1)
+    if model.config.bin_choice == 'argmax':
+        return float((chances[one] - chances[other]).abs())
+    until = chances.cumsum(-1)[min(one, other) : max(one, other)]
+    return float((until - 0.5).abs().max())
+
+
+def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Relative error of whole vectors."""
+    error = float((found - expected).norm() / expected.norm())
+    assert error < tolerance, error
+
+
+def odd_config(**changes: object) -> OpenVLAConfig:
+    """Nothing is a multiple of a vector; fewer key heads than heads; no proprioception."""
+    settings: dict[str, object] = {
+        'dino': {
+            'hidden_size': 42,
+            'num_hidden_layers': 2,
+            'num_attention_heads': 2,
+            'mlp_ratio': 3,
+            'image_size': 42,
+            'patch_size': 14,
+            'num_register_tokens': 3,
+            'initializer_range': 0.2,
+        },
+        'siglip': {
+            'hidden_size': 33,
+            'intermediate_size': 50,
+            'num_hidden_layers': 2,
+            'num_attention_heads': 3,
+            'image_size': 42,
+            'patch_size': 14,
+        },
+        'text': {
+            'vocab_size': 330,
+            'hidden_size': 40,
+            'intermediate_size': 77,
+            'num_hidden_layers': 3,
+            'num_attention_heads': 4,
+            'num_key_value_heads': 2,
+            'head_dim': 10,
+            'max_position_embeddings': 256,
+            'rms_norm_eps': 1e-5,
+            'initializer_range': 0.2,
+        },
+        'text_vocab_size': 300,
+        'n_action_bins': 100,
+        'projector_hidden': 45,
+    }
+    return OpenVLAConfig(**{**settings, **changes})
+
+
+def random_model(config: OpenVLAConfig, seed: int = 0) -> OpenVLA:
+    """Weights whose every part matters: gains, biases and tokens are random too."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = OpenVLA(config).eval().requires_grad_(False)
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+        model.dino.embeddings.register_tokens.normal_()
+        model.dino.embeddings.cls_token.normal_()
+    return model
+
+
+def packed(
+    model: OpenVLA,
+    grid: Grid,
+    activation_bits: int | None = None,
+    step: float | None = None,
+    back_end: str = 'auto',
+) -> OpenVLA:
+    """The layers that a profile packs, rounded to nearest."""
+    for name in [name for names in select_layers(model).values() for name in names]:
+        parent, _, child = name.rpartition('.')
+        old = model.get_submodule(name)
+        assert isinstance(old, nn.Linear)
+        layer = PackedLinear.from_quantized(
+            quantize(old.weight, grid),
+            old.bias,
+            back_end,
+            activation_bits,
+            None if step is None else torch.tensor(step),
+        )
+        setattr(model.get_submodule(parent), child, layer)
+    return model
+
+
+def trained(width: str) -> OpenVLA:
+    """The committed policy: its own profile, or rounded here where it has none."""
+    model = load_model(CHECKPOINT).requires_grad_(False)
+    profile = CHECKPOINT / 'profiles' / f'{width}_rtn'
+    if profile.is_dir():
+        apply_profile(model, profile)
+    elif width != 'fp':
+        packed(model, Grid(int(width.removeprefix('int'))))
+    return model
+
+
+@pytest.mark.parametrize('width', WIDTHS)
+def test_a_trained_policy_acts_the_same(width: str) -> None:
+    model = trained(width)
+    step = EngineStep(model)
+    for seed in range(25):
+        assert_same(model, step, moment(model.config, seed, words=5 + seed))
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_on_every_level_and_number_of_threads(each_level: str, threads: int) -> None:
+    torch.set_num_threads(threads)
+    model = trained('int4')
+    step = EngineStep(model)
+    assert step.name == f'engine/{each_level}'
+    for seed in range(4):
+        assert_same(model, step, moment(model.config, seed))
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        {'n_images': 2, 'proprio_dim': 5},
+        {'bin_choice': 'median'},
+        {'patch_merge': 3, 'n_images': 3},
+    ],
+)
+def test_odd_shapes(each_level: str, changes: dict[str, object]) -> None:
+    model = random_model(odd_config(**changes))
+    step = EngineStep(model)
+    for seed in range(3):
+        assert_same(model, step, moment(model.config, seed, words=1 + 7 * seed))
+
+
+@pytest.mark.parametrize(
+    'grid', [Grid(3, WHOLE_ROW, False), Grid(2, WHOLE_ROW), Grid(5, WHOLE_ROW), Grid(4, 1)]
+)
+def test_grids_that_are_packed_and_grids_that_are_not(grid: Grid) -> None:
+    """Groups of one input and five bits run from full weights in the engine."""
+    model = packed(random_model(odd_config()), grid)
+    assert_same(model, EngineStep(model), moment(model.config, 1))
+
+
+@pytest.mark.parametrize('step', [None, 0.05])
+@pytest.mark.parametrize('bits', [8, 4])
+def test_rounded_activations(bits: int, step: float | None) -> None:
+    """A rounded input can fall to the other side of a tie, so hidden states agree less closely."""
+    model = packed(random_model(odd_config()), Grid(4), bits, step)
+    engine = EngineStep(model)
+    for seed in range(5):
+        assert_same(model, engine, moment(model.config, seed), tolerance=0.05)
+
+
+def test_another_back_end_of_the_model_changes_nothing() -> None:
+    models = [
+        packed(random_model(odd_config()), Grid(4), back_end=b) for b in ('cpu', 'reference')
+    ]
+    batch = moment(models[0].config, 0)
+    one, other = (answer(EngineStep(model), batch) for model in models)
+    assert torch.equal(one, other)
+
+
+def test_packed_weights_are_shared() -> None:
+    model, twin = trained('int4'), trained('int4')
+    for layer in twin.modules():
+        if isinstance(layer, PackedLinear):
+            layer.use('reference')
+    assert EngineStep(model).bytes < EngineStep(twin).bytes
+
+
+def test_the_same_moment_gets_the_same_answer() -> None:
+    """Nothing of an earlier step is left, not even of a longer prompt."""
+    model = random_model(odd_config())
+    step = EngineStep(model)
+    batch = moment(model.config, 0, words=10)
+    first, states = answer(step, batch), step.insight()
+    answer(step, moment(model.config, 1, words=60))
+    assert torch.equal(answer(step, batch), first)
+    assert all(map(torch.equal, step.insight(), states))
+
+
+def test_room_grows_with_the_prompt() -> None:
+    model = random_model(odd_config())
+    step = EngineStep(model)
+    assert_same(model, step, moment(model.config, 0, words=150))
+
+
+def test_bad_input_is_refused_by_name() -> None:
+    model = random_model(odd_config())
+    step, batch = EngineStep(model), moment(model.config, 0)
+    with pytest.raises(EngineError, match='the policy takes'):
+        step.see(batch.pixels[0, :, :3], None)
+    with pytest.raises(EngineError, match='the policy takes'):
+        step.see(batch.pixels[0], torch.zeros(5))
+    step.see(batch.pixels[0], None)
+    with pytest.raises(EngineError, match='0 tokens'):
+        step.decode(torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(EngineError, match='5000 tokens'):
+        step.decode(torch.zeros(5000, dtype=torch.int64))
+    with pytest.raises(EngineError, match='330'):
+        step.decode(torch.full((3,), 330))
+    with pytest.raises(EngineError, match='-1'):
+        step.decode(torch.full((3,), -1))
+
+
+def test_what_the_engine_lacks_is_left_to_torch(caplog: pytest.LogCaptureFixture) -> None:
+    model = random_model(odd_config()).to(torch.bfloat16)
+    assert engine_step(model) is None
+    assert 'bfloat16' in caplog.text
+    hooked = random_model(odd_config())
+    hooked.dino.encoder.layer[0].register_forward_pre_hook(lambda module, arguments: None)
+    with pytest.raises(EngineError, match=r'hooks.*dino\.encoder\.layer\.0'):
+        EngineStep(hooked)
+
+
+def test_torch_can_be_asked_for() -> None:
+    assert engine_step(random_model(odd_config()), 'torch') is None
+    with pytest.raises(ParameterError, match="'fpga'"):
+        engine_step(random_model(odd_config()), 'fpga')
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(EngineError, match="'sse9'"):
+        choose_level('sse9')

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-
 import signal
 
 import pytest
@@ -15,8 +14,7 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
 def pytest_configure() -> None:
-    """Let the processes of tests hear SIGINT: a background job of a shell ignores it, and so would
-    everything that it starts."""
+    """Let the processes of tests hear SIGINT: a shell's background job passes on that it is deaf."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -14,7 +14,7 @@ os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 
 
 def pytest_configure() -> None:
-    """Let the processes of tests hear SIGINT: a shell's background job passes on that it is deaf."""
+    """Let the processes of tests hear SIGINT, which a shell's background job ignores."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -105,7 +105,11 @@ class Conductor:
 
     def _prepare(self, episode: Episode) -> None:
         """The same start as in-process: arm at home, gripper open, objects at their places."""
-        self._stage.order('home')
+        try:
+            self._stage.order('home')
+        except RobotFault:  # a processor that was busy for a moment stops the control program
+            self._stage.order('reset_fault')
+            self._stage.order('home')
         self._scene.request(
             'reset', seed=episode.seed, task=episode.task.name, variation=self._variation
         )

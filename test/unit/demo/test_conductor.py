@@ -132,12 +132,28 @@ def test_a_silent_policy_is_not_waited_for_for_ever(clock):
     assert outcome.seconds < 15.0
 
 
-def test_a_robot_that_does_not_come_home_ends_the_demo(clock):
-    stage = FakeStage(clock)
+def refuse_home(stage, times):
+    """Let the robot refuse to go home so many times."""
+    left, order = [times], stage.order
 
     def refuse(name):
-        raise RobotFault(f'{name}: it is in the way')
+        if name == 'home' and left[0]:
+            left[0] -= 1
+            raise RobotFault(f'{name}: the control program stopped')
+        order(name)
 
     stage.order = refuse
+
+
+def test_a_robot_that_does_not_come_home_ends_the_demo(clock):
+    stage = FakeStage(clock)
+    refuse_home(stage, times=2)
     with pytest.raises(RobotFault, match='home'):
         perform(stage, FakeScene(stage))
+
+
+def test_a_robot_that_comes_home_after_a_reset_goes_on(clock):
+    stage = FakeStage(clock)
+    refuse_home(stage, times=1)
+    outcome, _ = perform(stage, FakeScene(stage, done_after=10))
+    assert outcome.success and stage.log[:2] == ['reset_fault', 'home']

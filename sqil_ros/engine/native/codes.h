@@ -13,10 +13,13 @@ constexpr uint32_t kTwoTo23 = 0x4B000000;
 template <int bits>
 struct Codes {
 #ifdef __AVX512F__
-  // A permutation looks at four bits of its index only, so the codes above need no masking.
-  Codes() {
-    for (int index = 0; index < 16; ++index) {
-      table[index] = float(index % (1 << (bits < 4 ? bits : 4)) - (1 << (bits - 1)));
+  // Up to 4 bits; a permutation looks at four bits of its index only, so that the codes above need
+  // no masking.
+  Codes() : table{} {
+    if constexpr (bits <= 4) {
+      for (int index = 0; index < 16; ++index) {
+        table[index] = float(index % (1 << bits) - (1 << (bits - 1)));
+      }
     }
   }
   floats table;

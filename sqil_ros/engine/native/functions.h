@@ -12,9 +12,10 @@ inline floats round_to_even(floats x) {
   return (x + big) - big;
 }
 
-// exp(x) for x up to 88; below -87 it stays at exp(-87), about 1e-38.
-inline floats exponential(floats x) {
-  x = smaller(larger(x, all(-87.0f)), all(88.0f));
+// exp(x) within [-60, 60], 0 below and exp(60) above: both are nothing, or all, beside a 1, and
+// what is computed from them stays clear of denormal numbers, which cost a hundred times as much.
+inline floats exponential(floats given) {
+  const floats x = smaller(larger(given, all(-60.0f)), all(60.0f));
   const floats n = round_to_even(x * 1.44269504088896341f);
   // ln 2 in two parts, so that the remainder keeps its last bits.
   const floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -26,7 +27,8 @@ inline floats exponential(floats x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  return (floats)((ints)p + (__builtin_convertvector(n, ints) << 23));
+  const floats value = (floats)((ints)p + (__builtin_convertvector(n, ints) << 23));
+  return given < -60.0f ? floats{} : value;
 }
 
 // x * P(normal < x), by the error function of Abramowitz and Stegun 7.1.26 (error 1.5e-7).

@@ -9,6 +9,8 @@ import signal
 
 import pytest
 
+pytest_plugins = ['pytester', 'realtime']
+
 # Set before anything starts a node; a developer's own choice stands.
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,18 +12,33 @@ from sqil_ros.errors import RobotFault
 from sqil_ros.sim.arm import SimulatedArm
 from sqil_ros.sim.tasks import MAX_STEPS, SuccessJudge, Task, task_by_name
 from sqil_ros.types import Action, Array, Observation
+from sqil_training.motion import motion_of
 
 Actor = Callable[[Sequence[SimulatedArm], Sequence[Task], Sequence[Observation]], Array]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one episode ended; ``steps`` is the number of actions, ``fault`` why it was cut off."""
+    """How one episode ended.
+
+    Attributes:
+        task: its name.
+        seed: of the initial state.
+        success: whether the task was done.
+        steps: number of actions.
+        jerk: see :class:`sqil_training.motion.Motion`, as are the next two.
+        reversals: turns back [1/s].
+        grips: actions that switched the gripper.
+        fault: why it was cut off.
+    """
 
     task: str
     seed: int
     success: bool
     steps: int
+    jerk: float
+    reversals: float
+    grips: Sequence[int]
     fault: str = ''
 
 
@@ -33,7 +48,8 @@ class _Running:
     task: Task
     seed: int
     judge: SuccessJudge
-    steps: int = 0
+    path: list[Array]
+    openings: list[float] = field(default_factory=list)
 
 
 def roll_out(
@@ -60,7 +76,8 @@ def roll_out(
             name, seed = waiting.pop()
             arm, task = free.pop(), task_by_name(name)
             arm.reset(seed)
-            running.append(_Running(arm, task, seed, SuccessJudge(task)))
+            start = arm.scene.tcp().position
+            running.append(_Running(arm, task, seed, SuccessJudge(task), [start]))
         observations = [see(run.arm.observe(instruction_of(run.task))) for run in running]
         actions = actor([run.arm for run in running], [run.task for run in running], observations)
         still = []
@@ -75,13 +92,31 @@ def roll_out(
 
 
 def _advance(run: _Running, row: Array) -> Outcome | None:
-    run.steps += 1
+    action = Action(np.asarray(row[:6], dtype=float), float(row[6]))
+    run.openings.append(action.gripper)
     try:
-        run.arm.step(Action(np.asarray(row[:6], dtype=float), float(row[6])))
+        run.arm.step(action)
     except RobotFault as fault:
-        return Outcome(run.task.name, run.seed, False, run.steps, str(fault))
+        return _outcome(run, False, str(fault))
+    finally:
+        run.path.append(run.arm.scene.tcp().position)
     if run.judge.update(run.arm.scene.state()):
-        return Outcome(run.task.name, run.seed, True, run.steps)
-    if run.steps >= MAX_STEPS:
-        return Outcome(run.task.name, run.seed, False, run.steps)
+        return _outcome(run, True)
+    if len(run.openings) >= MAX_STEPS:
+        return _outcome(run, False)
     return None
+
+
+def _outcome(run: _Running, success: bool, fault: str = '') -> Outcome:
+    period_s = run.arm.scene.contract.period_s
+    motion = motion_of(np.array(run.path), np.array(run.openings), period_s)
+    return Outcome(
+        run.task.name,
+        run.seed,
+        success,
+        len(run.openings),
+        round(motion.jerk, 4),
+        round(motion.reversals, 4),
+        motion.grips,
+        fault,
+    )

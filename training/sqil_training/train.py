@@ -54,7 +54,7 @@ def prepare(
     """
     contract = Contract.load()
     manifest = check_checkpoint(arguments.checkpoint, contract)
-    surveyed = survey(arguments.data, contract)
+    surveyed = survey(arguments.data, contract, arguments.episodes)
     weights = None
     if OBJECTIVES[settings.method].weighted:
         if arguments.scores is None:
@@ -168,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     checkpoint = share_directory() / 'models' / 'toy_sink_openvla'
     parser.add_argument('--checkpoint', type=Path, default=checkpoint, help='the teacher')
     parser.add_argument('--data', type=Path, nargs='+', required=True, help='episode trees')
+    parser.add_argument('--episodes', type=int, help='only so many, evenly spread over the data')
     parser.add_argument('--scores', type=Path, help='of these data, by sqil-score')
     parser.add_argument('--out', type=Path, required=True, help='run directory')
     parser.add_argument('--preset', type=Path, help='YAML file of settings')

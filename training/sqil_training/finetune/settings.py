@@ -32,8 +32,9 @@ class FinetuneSettings:
         bin_spread: width of the imitation target in bins; 0 is the paper's one-hot target.
         steps: updates.
         batch: frames of one update, over all processes together.
-        learning_rate: of AdamW, constant after the warm-up.
+        learning_rate: of AdamW, constant between warm-up and cool-down.
         warm_up: updates until it is reached.
+        cool_down: last updates, over which it falls to 0 in a straight line.
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         jitter: exposure and contrast change by up to this share.
@@ -56,6 +57,7 @@ class FinetuneSettings:
     batch: int = 32
     learning_rate: float = 5e-4
     warm_up: int = 50
+    cool_down: int = 0
     weight_decay: float = 0.0
     clip: float = 1.0
     jitter: float = 0.15
@@ -82,7 +84,16 @@ class FinetuneSettings:
         for name in ('rank', 'steps', 'batch', 'report', 'save', 'learning_rate', 'clip'):
             if not getattr(self, name) > 0:
                 raise ParameterError(f'{name} is {getattr(self, name)}; it must be above 0.')
-        for name in ('beta', 'top', 'jitter', 'bin_spread', 'warm_up', 'weight_decay', 'dropout'):
+        for name in (
+            'beta',
+            'top',
+            'jitter',
+            'bin_spread',
+            'warm_up',
+            'cool_down',
+            'weight_decay',
+            'dropout',
+        ):
             if not getattr(self, name) >= 0:
                 raise ParameterError(f'{name} is {getattr(self, name)}; it must be 0 or more.')
 

@@ -23,6 +23,13 @@ from sqil_training.finetune.student import ActionLogits
 _SEED_STRIDE = 1_000_003
 
 
+def learning_rate(settings: FinetuneSettings, step: int) -> float:
+    """Of one update: up in a straight line, level, down in a straight line."""
+    up = (step + 1) / max(1, settings.warm_up)
+    down = (settings.steps - step) / max(1, settings.cool_down)
+    return settings.learning_rate * min(1.0, up, down)
+
+
 class Finetuner:
     """Updates a student, batch by batch.
 
@@ -88,8 +95,7 @@ class Finetuner:
         accelerator.backward(found.total)
         nn.utils.clip_grad_norm_(self.learned.values(), settings.clip)
         for group in self.optimizer.param_groups:
-            warm = min(1.0, (self.step + 1) / max(1, settings.warm_up))
-            group['lr'] = settings.learning_rate * warm
+            group['lr'] = learning_rate(settings, self.step)
         self.optimizer.step()
         self.step += 1
         return Loss(*terms)

@@ -56,7 +56,7 @@ def learn_from_rollouts(
     checkpoint: str, profile: str, jobs: Sequence[Job], batch: int, expert_share: float
 ) -> Iterator[tuple[Job, Episode]]:
     """Episodes of the policy at ``checkpoint``, labelled by the expert, ``batch`` at a time."""
-    from sqil_training.evaluate import policy_actor
+    from sqil_training.evaluation import policy_actor
 
     contract = Contract.load()
     actor = policy_actor(checkpoint, profile, contract)

@@ -6,246 +6,149 @@ examples:
   sqil-eval --policy expert --episodes 50 --json docs/results/expert.json
   sqil-eval --profile fp --instruction wrong --json docs/results/wrong_instruction.json
   sqil-eval --profile fp --images black --variation lighting --tasks lift_eggplant
+  sqil-eval --compare int3_sqil,fp,int3_rtn,int3_qat,expert --first-seed 20000 --episodes 125 \
+            --json docs/results/int3.json
 
 Episode i of every task starts from seed first_seed + i, so that profiles are compared on the same
 initial states. An interrupted run goes on where it stopped when it is given the same --json.
+
+--compare evaluates several profiles and tests the first of them against each of the others
+(McNemar, Holm). A profile that FILE holds already, with the same weights and states, is not run
+again: name one more and only that one runs. sqil-report makes tables and plots of FILE.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 from sqil_ros.contract import Contract
 from sqil_ros.errors import SqilError
-from sqil_ros.proportions import wilson_interval
 from sqil_ros.provenance import provenance
 from sqil_ros.share import share_directory
-from sqil_ros.sim.arm import SimulatedArm
-from sqil_ros.sim.expert import expert_action
-from sqil_ros.sim.tasks import TASKS, Task, task_by_name
-from sqil_ros.sim.toy_sink import ToySink
+from sqil_ros.sim.tasks import TASKS, task_by_name
 from sqil_ros.sim.variation import VARIATIONS
-from sqil_ros.types import Array, Observation
-from sqil_training.orphans import end_with_parent
-from sqil_training.rollout import Actor, Outcome, roll_out
+from sqil_training.comparison import EXPERT
+from sqil_training.comparison_file import ComparisonFile
+from sqil_training.evaluation import Condition, Journal, evaluate, summaries, summary
+from sqil_training.rollout import Outcome
 
 DEFAULT_CHECKPOINT = share_directory() / 'models' / 'toy_sink_openvla'
 
 
-@dataclass(frozen=True)
-class Condition:
-    """Everything that decides an outcome, given task and seed."""
-
-    policy: str
-    checkpoint: str
-    profile: str
-    variation: str
-    instruction: str
-    images: str
-
-
-def expert_actor(
-    arms: Sequence[SimulatedArm], tasks: Sequence[Task], observations: Sequence[Observation]
-) -> Array:
-    """The scripted expert as an :data:`Actor`; it looks at the scene, not at the pictures."""
-    del observations
-    rows = []
-    for arm, task in zip(arms, tasks, strict=True):
-        action = expert_action(
-            task,
-            arm.scene.state(),
-            arm.command,
-            arm.gripper_command,
-            np.array(arm.scene.contract.tool_down),
-        )
-        rows.append(np.append(action.delta, action.gripper))
-    return np.array(rows)
-
-
-def policy_actor(checkpoint: str, profile: str, contract: Contract) -> Actor:
-    """A trained policy as an :data:`Actor`."""
-    import torch
-
-    from sqil_ros.policy.loader import load_policy
-    from sqil_ros.policy.openvla.policy import OpenVLAPolicy
-
-    torch.set_num_threads(1)
-    policy = load_policy(checkpoint, profile, contract)
-    if not isinstance(policy, OpenVLAPolicy):
-        raise SqilError(f'{checkpoint} cannot answer batches; evaluate an OpenVLA checkpoint.')
-    return lambda arms, tasks, observations: policy.act_batch(observations)
-
-
-def _worker(
-    condition: Condition, batch: int, episodes: Sequence[tuple[str, int]], out: Any
-) -> None:
-    """Run a share of the episodes and put every :class:`Outcome` (or an error) into ``out``."""
-    end_with_parent()
-    try:
-        for outcome in run_episodes(condition, batch, episodes):
-            out.put(outcome)
-    except SqilError as error:
-        out.put(error)
-    out.put(None)
-
-
-def run_episodes(
-    condition: Condition, batch: int, episodes: Sequence[tuple[str, int]]
-) -> Iterator[Outcome]:
-    """Outcomes of ``episodes`` in this process, ``batch`` arms at a time."""
-    contract = Contract.load()
-    if condition.policy == 'expert':
-        actor: Actor = expert_actor
-    else:
-        actor = policy_actor(condition.checkpoint, condition.profile, contract)
-    arms = [
-        SimulatedArm(ToySink(contract, condition.variation))
-        for _ in range(min(batch, len(episodes)))
-    ]
-
-    def told(task: Task) -> str:
-        wrong = condition.instruction == 'wrong'
-        return task_by_name(task.wrong).instruction if wrong else task.instruction
-
-    def seen(observation: Observation) -> Observation:
-        if condition.images == 'camera':
-            return observation
-        black = tuple(np.zeros_like(image) for image in observation.images)
-        return dataclasses.replace(observation, images=black)
-
-    return roll_out(arms, episodes, actor, told, seen)
-
-
-class Journal:
-    """Outcomes so far, one JSON line each behind a line that names the condition."""
-
-    def __init__(self, path: Path | None, condition: Condition) -> None:
-        """Read what an interrupted run left.
-
-        Raises:
-            SqilError: the file belongs to another condition.
-        """
-        self._path = path
-        self.outcomes: list[Outcome] = []
-        if path is None:
-            return
-        if path.exists():
-            lines = path.read_text(encoding='utf-8').splitlines()
-            found = json.loads(lines[0])
-            if found != asdict(condition):
-                raise SqilError(
-                    f'{path} holds an unfinished run of {found}; remove it or choose another '
-                    '--json.'
-                )
-            self.outcomes = [Outcome(**json.loads(line)) for line in lines[1:]]
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(asdict(condition)) + '\n', encoding='utf-8')
-
-    def add(self, outcome: Outcome) -> None:
-        """Note one more outcome."""
-        self.outcomes.append(outcome)
-        if self._path is not None:
-            with self._path.open('a', encoding='utf-8') as file:
-                file.write(json.dumps(asdict(outcome)) + '\n')
-
-    def remove(self) -> None:
-        """Forget the file once the result is written."""
-        if self._path is not None:
-            self._path.unlink()
-
-
-def evaluate(
-    condition: Condition,
-    episodes: Sequence[tuple[str, int]],
-    journal: Journal,
-    workers: int,
-    batch: int,
-) -> list[Outcome]:
-    """Run what the journal lacks on ``workers`` processes; outcomes in the order of ``episodes``.
-
-    Raises:
-        SqilError: a worker could not start or was stopped.
-    """
-    known = {(outcome.task, outcome.seed) for outcome in journal.outcomes}
-    missing = [episode for episode in episodes if episode not in known]
-    context = multiprocessing.get_context('spawn')
-    results: Any = context.Queue()
-    shares = [missing[i::workers] for i in range(workers) if missing[i::workers]]
-    processes = [
-        context.Process(target=_worker, args=(condition, batch, share, results), daemon=True)
-        for share in shares
-    ]
-    for process in processes:
-        process.start()
-    running = len(processes)
-    won = sum(outcome.success for outcome in journal.outcomes)
-    with tqdm(total=len(episodes), initial=len(known), unit='episode') as bar:
-        while running:
-            outcome = results.get()
-            if outcome is None:
-                running -= 1
-                continue
-            if isinstance(outcome, SqilError):
-                raise outcome
-            journal.add(outcome)
-            won += outcome.success
-            bar.update()
-            bar.set_postfix(success=f'{won}/{len(journal.outcomes)}')
-    order = {episode: i for i, episode in enumerate(episodes)}
-    return sorted(journal.outcomes, key=lambda outcome: order[outcome.task, outcome.seed])
-
-
 def report(condition: Condition, outcomes: Sequence[Outcome], seeds: list[int]) -> dict[str, Any]:
-    """The content of the result file."""
-
-    def summary(chosen: Sequence[Outcome]) -> dict[str, Any]:
-        won = sum(outcome.success for outcome in chosen)
-        return {
-            'successes': won,
-            'episodes': len(chosen),
-            'success': won / max(1, len(chosen)),
-            'interval': wilson_interval(won, len(chosen)),
-        }
-
-    names = sorted({outcome.task for outcome in outcomes})
+    """The content of the result file of one profile."""
     total = summary(outcomes)
     return {
-        'profile': condition.profile if condition.policy != 'expert' else 'expert',
+        'profile': condition.profile if condition.policy != EXPERT else EXPERT,
         'condition': {
             name: value for name, value in asdict(condition).items() if name != 'checkpoint'
         },
         'seeds': seeds,
         'success': total['success'],
         'interval': total['interval'],
-        'tasks': {
-            name: summary([outcome for outcome in outcomes if outcome.task == name])
-            for name in names
-        },
+        'tasks': summaries(outcomes),
         'episodes': [asdict(outcome) for outcome in outcomes],
         'provenance': provenance(),
     }
 
 
+def evaluate_one(
+    args: argparse.Namespace, condition: Condition, episodes: Sequence[tuple[str, int]]
+) -> None:
+    """Evaluate a single profile; writes its result file if there is one."""
+    partial = args.json.with_suffix('.partial.jsonl') if args.json else None
+    journal = Journal(partial, condition)
+    outcomes = evaluate(condition, episodes, journal, args.workers, args.batch)
+    seeds = sorted({seed for _, seed in episodes})
+    _print(report(condition, outcomes, seeds))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        result = report(condition, outcomes, seeds)
+        args.json.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
+        journal.remove()
+        print(f'written to {args.json}')
+
+
+def compare(
+    args: argparse.Namespace, condition: Condition, episodes: Sequence[tuple[str, int]]
+) -> None:
+    """Evaluate what the file lacks of ``--compare``, then test the first against the others."""
+    if args.json is None:
+        raise SqilError('--compare writes a file; name it with --json.')
+    names = args.compare.split(',')
+    file = ComparisonFile(args.json, condition, episodes, Contract.load().period_s)
+    for name in names:
+        if name in file.results:
+            continue
+        policy = EXPERT if name == EXPERT else 'checkpoint'
+        one = replace(condition, policy=policy, profile=name)
+        journal = Journal(file.partial(name), one)
+        print(name, file=sys.stderr)
+        outcomes = evaluate(one, episodes, journal, args.workers, args.batch)
+        file.add(name, outcomes)
+        journal.remove()
+    content = file.write(names[0])
+    for row in content['profiles']:
+        low, high = row['interval']
+        print(f'{row["profile"]:24s} {row["success"]:.1%} [{low:.1%}, {high:.1%}]')
+    for row in content['tests']:
+        low, high = row['interval']
+        print(
+            f'{row["a"]} - {row["b"]}: {row["difference"]:+.1%} [{low:+.1%}, {high:+.1%}], '
+            f'p {row["p"]:.2g}, after Holm {row["p_holm"]:.2g}'
+        )
+    print(f'written to {args.json}')
+
+
+def _print(result: dict[str, Any]) -> None:
+    for name, row in result['tasks'].items():
+        low, high = row['interval']
+        print(f'{name:16s} {row["successes"]:4d}/{row["episodes"]:<4d} [{low:.1%}, {high:.1%}]')
+    low, high = result['interval']
+    print(f'{"all":16s} {result["success"]:.1%} [{low:.1%}, {high:.1%}]')
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
+    args = _parser().parse_args(argv)
+    condition = Condition(
+        args.policy,
+        str(args.checkpoint),
+        args.profile,
+        args.variation,
+        args.instruction,
+        args.images,
+    )
+    seeds = range(args.first_seed, args.first_seed + args.episodes)
+    try:
+        tasks = [task_by_name(name).name for name in args.tasks]
+        episodes = [(task, seed) for seed in seeds for task in tasks]
+        if args.compare:
+            compare(args, condition, episodes)
+        else:
+            evaluate_one(args, condition, episodes)
+    except SqilError as error:
+        print(f'sqil-eval: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='sqil-eval', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument('--policy', choices=('checkpoint', 'expert'), default='checkpoint')
+    parser.add_argument('--policy', choices=('checkpoint', EXPERT), default='checkpoint')
     parser.add_argument('--checkpoint', type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument('--profile', default='fp', help='fp, int8_rtn, int4_rtn, int3_rtn ...')
+    parser.add_argument(
+        '--compare', metavar='A,B,...', help='profiles, or expert; A is tested against each'
+    )
     parser.add_argument('--tasks', nargs='+', default=[task.name for task in TASKS])
     parser.add_argument('--episodes', type=int, default=50, help='episodes per task')
     parser.add_argument('--first-seed', type=int, default=10000)
@@ -255,37 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--json', type=Path, help='result file')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--batch', type=int, default=5, help='arms per process')
-    args = parser.parse_args(argv)
-    condition = Condition(
-        args.policy,
-        str(args.checkpoint),
-        args.profile,
-        args.variation,
-        args.instruction,
-        args.images,
-    )
-    seeds = list(range(args.first_seed, args.first_seed + args.episodes))
-    try:
-        tasks = [task_by_name(name).name for name in args.tasks]
-        partial = args.json.with_suffix('.partial.jsonl') if args.json else None
-        journal = Journal(partial, condition)
-        episodes = [(task, seed) for seed in seeds for task in tasks]
-        outcomes = evaluate(condition, episodes, journal, args.workers, args.batch)
-    except SqilError as error:
-        print(f'sqil-eval: {error}', file=sys.stderr)
-        return 1
-    result = report(condition, outcomes, seeds)
-    for name, row in result['tasks'].items():
-        low, high = row['interval']
-        print(f'{name:16s} {row["successes"]:4d}/{row["episodes"]:<4d} [{low:.1%}, {high:.1%}]')
-    low, high = result['interval']
-    print(f'{"all":16s} {result["success"]:.1%} [{low:.1%}, {high:.1%}]')
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-        journal.remove()
-        print(f'written to {args.json}')
-    return 0
+    return parser
 
 
 if __name__ == '__main__':

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result file of a comparison; it can grow by one profile at a time."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqil_ros.digest import sha256_of, weights_digest
+from sqil_ros.errors import SqilError
+from sqil_ros.policy.loader import FULL_PRECISION
+from sqil_ros.provenance import provenance
+from sqil_ros.quant.manifest import MANIFEST_NAME
+from sqil_ros.quant.profile import PROFILES_DIRECTORY
+from sqil_training.comparison import EXPERT, figures, paired_tests
+from sqil_training.evaluation import Condition
+from sqil_training.rollout import Outcome
+from sqil_training.whole_file import whole_file
+
+
+class ComparisonFile:
+    """Profiles that were evaluated from the same states.
+
+    Attributes:
+        results: outcomes by profile, those of the file first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        condition: Condition,
+        episodes: Sequence[tuple[str, int]],
+        period_s: float,
+    ) -> None:
+        """Take over what ``path`` holds of the same states and the same weights.
+
+        Raises:
+            SqilError: the file is broken, or of other states.
+        """
+        self._path, self._condition, self._period_s = path, condition, period_s
+        self._checkpoint = Path(condition.checkpoint)
+        self._shared = {
+            'variation': condition.variation,
+            'instruction': condition.instruction,
+            'images': condition.images,
+            'tasks': sorted({task for task, _ in episodes}),
+            'seeds': sorted({seed for _, seed in episodes}),
+        }
+        self.results: dict[str, Sequence[Outcome]] = {}
+        self._made_by: dict[str, Any] = {}
+        if path.exists():
+            self._take_over()
+
+    def partial(self, profile: str) -> Path:
+        """Where the outcomes of a profile are kept until it is finished."""
+        return self._path.with_suffix(f'.{profile}.partial.jsonl')
+
+    def add(self, profile: str, outcomes: Sequence[Outcome]) -> None:
+        """Keep a finished profile, on disk too."""
+        self.results[profile] = outcomes
+        self._made_by[profile] = provenance()
+        self.write(profile)
+
+    def write(self, reference: str) -> dict[str, Any]:
+        """Write everything, with ``reference`` tested against the others; returns the content."""
+        expert = self.results.get(EXPERT)
+        profiles = [
+            {'profile': name, 'digest': self._digest(name), 'disk_bytes': self._bytes(name)}
+            | figures(outcomes, expert, self._period_s)
+            | {'made_by': self._made_by[name]}
+            | {'episodes': [asdict(outcome) for outcome in outcomes]}
+            for name, outcomes in self.results.items()
+        ]
+        tests = paired_tests(reference, self.results) if reference != EXPERT else []
+        content = {'condition': self._shared, 'tests': tests, 'profiles': profiles}
+        with whole_file(self._path) as file:
+            file.write(_text(content).encode())
+        return content
+
+    def _take_over(self) -> None:
+        try:
+            content = json.loads(self._path.read_text(encoding='utf-8'))
+            shared, rows = content['condition'], content['profiles']
+            found = {
+                row['profile']: (
+                    row['digest'],
+                    row['made_by'],
+                    [Outcome(**e) for e in row['episodes']],
+                )
+                for row in rows
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SqilError(
+                f'{self._path} is no comparison ({error!r}); remove it or choose another --json.'
+            ) from error
+        if shared != self._shared:
+            raise SqilError(
+                f'{self._path} compares {shared["tasks"]} in {len(shared["seeds"])} states a task '
+                f'from seed {shared["seeds"][0]} on, under other conditions than asked for; '
+                'choose another --json.'
+            )
+        for name, (digest, made_by, outcomes) in found.items():
+            if digest == self._digest(name):
+                self.results[name] = outcomes
+                self._made_by[name] = made_by
+
+    def _digest(self, profile: str) -> str:
+        if profile == EXPERT:
+            return ''
+        if profile == FULL_PRECISION:
+            return weights_digest(self._checkpoint)
+        manifest = self._checkpoint / PROFILES_DIRECTORY / profile / MANIFEST_NAME
+        return sha256_of(manifest) if manifest.is_file() else 'missing'
+
+    def _bytes(self, profile: str) -> int | None:
+        """Bytes of the weight files."""
+        if profile == EXPERT:
+            return None
+        folder = self._checkpoint
+        if profile != FULL_PRECISION:
+            folder = folder / PROFILES_DIRECTORY / profile
+        return sum(file.stat().st_size for file in folder.glob('*.safetensors'))
+
+
+def _text(content: dict[str, Any]) -> str:
+    """JSON with a line for every episode, so that people and ``git diff`` can read it."""
+    folded: list[str] = []
+
+    def fold(row: dict[str, Any]) -> str:
+        folded.append(json.dumps(row))
+        return f'episode {len(folded) - 1}'
+
+    rows = [row | {'episodes': [fold(e) for e in row['episodes']]} for row in content['profiles']]
+    text = json.dumps(content | {'profiles': rows}, indent=1)
+    return re.sub(r'"episode (\d+)"', lambda found: folded[int(found[1])], text) + '\n'

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A comparison as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_SIGNIFICANT = 0.05
+
+
+def comparison_text(content: Mapping[str, Any], title: str, chart: str) -> str:
+    """The page of one comparison.
+
+    Args:
+        content: of the file that :class:`~sqil_training.comparison_file.ComparisonFile` wrote.
+        title: of the page.
+        chart: link to its picture.
+    """
+    condition, profiles = content['condition'], content['profiles']
+    seeds = condition['seeds']
+    parts = [
+        f'# {title}',
+        f'{len(seeds)} initial states a task, seeds {seeds[0]} to {seeds[-1]}, the same for every '
+        'policy. Success with Wilson 95 % intervals; everything right of it is a mean over the '
+        'successes: actions, root mean square jerk, reversals of direction, distance of the '
+        "first grip from the expert's.",
+        _profile_table(condition['tasks'], profiles),
+        f'![Success of every policy]({chart})',
+    ]
+    if content['tests']:
+        parts += [
+            f'## {content["tests"][0]["a"]} against the others',
+            'Exact McNemar tests, corrected together by Holm. Ratios are of means over the '
+            'states from which both succeeded, with bootstrap 95 % intervals.',
+            _test_table(content['tests']),
+        ]
+    parts += ['## Made by', _commands(profiles)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _profile_table(tasks: Sequence[str], profiles: Sequence[Mapping[str, Any]]) -> str:
+    head = ['policy', 'success', *tasks, 'actions', 'jerk [m/s³]', 'reversals [1/s]', 'grip [s]']
+    rows = [
+        [
+            profile['profile'],
+            f'{profile["success"]:.1%} {_interval(profile["interval"])}',
+            *(f'{profile["tasks"][task]["success"]:.1%}' for task in tasks),
+            _number(profile['steps'], '.1f'),
+            _number(profile['jerk'], '.3f'),
+            _number(profile['reversals'], '.4f'),
+            _number(profile['grip_lag_s'], '.2f'),
+            '–' if profile['disk_bytes'] is None else f'{profile["disk_bytes"] / 1e6:.2f}',
+        ]
+        for profile in sorted(profiles, key=lambda profile: -profile['success'])
+    ]
+    return _table([*head, 'MB on disk'], rows)
+
+
+def _test_table(tests: Sequence[Mapping[str, Any]]) -> str:
+    head = ['against', 'difference', 'only it', 'only the other', 'p', 'p (Holm)', '', 'jerk']
+    rows = [
+        [
+            test['b'],
+            f'{test["difference"]:+.1%} {_interval(test["interval"], "+.1%")}',
+            str(test['only_a']),
+            str(test['only_b']),
+            f'{test["p"]:.2g}',
+            f'{test["p_holm"]:.2g}',
+            'significant' if test['p_holm'] < _SIGNIFICANT else '',
+            _ratio(test['jerk_ratio']),
+            _ratio(test['reversals_ratio']),
+        ]
+        for test in tests
+    ]
+    return _table([*head, 'reversals'], rows)
+
+
+def _commands(profiles: Sequence[Mapping[str, Any]]) -> str:
+    made: dict[tuple[str, str], list[str]] = {}
+    for profile in profiles:
+        by = profile['made_by']
+        made.setdefault((by['command'], by['commit'][:12]), []).append(profile['profile'])
+    return '\n'.join(
+        f'- {", ".join(names)}: `{command}` at {commit}'
+        for (command, commit), names in made.items()
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _interval(interval: Sequence[float], form: str = '.1%') -> str:
+    return f'[{interval[0]:{form}}, {interval[1]:{form}}]'
+
+
+def _ratio(ratio: Sequence[float] | None) -> str:
+    return '–' if ratio is None else f'{ratio[0]:.2f} {_interval(ratio[1:], ".2f")}'
+
+
+def _number(value: float | None, form: str) -> str:
+    return '–' if value is None else f'{value:{form}}'

@@ -35,7 +35,7 @@ def save_adapter(folder: Path, changes: Mapping[str, LowRank], dtype: torch.dtyp
         r=rank, lora_alpha=rank, target_modules=list(changes), bias='none', inference_mode=True
     )
     # A set otherwise, which is written in another order every time.
-    config.target_modules = list(changes)  # type: ignore[assignment]
+    config.target_modules = list(changes)
     config.save_pretrained(str(folder))
     tensors = {}
     for name, change in changes.items():

@@ -162,7 +162,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.held is None and (args.report or args.scores or args.episodes):
         parser.error(
-            '--report, --scores and --episodes are about held-out episodes; name a tree with --held'
+            '--report, --scores and --episodes are about held-out episodes: name them, --held DIR'
         )
     if args.profile is not None and args.variant:
         parser.error(

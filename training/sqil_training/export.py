@@ -26,14 +26,21 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import ProfileError, SqilError
+from sqil_ros.errors import ParameterError, ProfileError, SqilError
 from sqil_ros.policy.openvla.statistics import read_normalizer
 from sqil_ros.provenance import provenance
-from sqil_ros.quant.manifest import MANIFEST_NAME, Profile
+from sqil_ros.quant.manifest import Profile
 from sqil_ros.quant.selection import linear_layers
 from sqil_ros.share import share_directory
 from sqil_training.exporting.card import Facts, card
-from sqil_training.exporting.folder import CARD, folder_bytes, packed_model, seal, write_weights
+from sqil_training.exporting.folder import (
+    CARD,
+    MARKS,
+    folder_bytes,
+    packed_model,
+    seal,
+    write_weights,
+)
 from sqil_training.exporting.forms import MEANING, forms
 from sqil_training.exporting.held_out import HeldOut, held_out
 from sqil_training.exporting.pack_quantized import refusal
@@ -65,7 +72,7 @@ def write_folder(to: Path, subject: Subject, profile: Profile, report: Report | 
         ProfileError: the profile is unsound, or the folder does not give it back.
     """
     model = packed_model(subject.checkpoint, subject.directory)
-    with whole_folder(to, MANIFEST_NAME) as scratch:
+    with whole_folder(to, MARKS) as scratch:
         write_weights(scratch, subject.checkpoint, profile, model)
         size = folder_bytes(scratch)
         facts = Facts(
@@ -94,7 +101,12 @@ def export(args: argparse.Namespace) -> Iterator[str]:
     else:
         subject = subject_of_profile(args.checkpoint, args.profile, contract)
     if args.to is not None:
-        check_target(args.to, MANIFEST_NAME)
+        check_target(args.to, MARKS)
+        if args.to.resolve().parent == subject.directory.resolve().parent:
+            raise ParameterError(
+                f'{args.to} lies among the profiles of {args.checkpoint}, where robots look for '
+                'theirs; name a folder elsewhere.'
+            )
         if reason := refusal(subject.base):
             raise ProfileError(f'{subject.name} cannot be written to {args.to}: {reason}')
     data = None

@@ -7,7 +7,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from sqil_training import export as export_module
 from sqil_training.export import main as export
-from sqil_training.exporting.folder import packed_model, read_folder
+from sqil_training.exporting.folder import MARKS, packed_model, read_folder
 from sqil_training.quantize import main as quantize
 
 from sqil_ros.errors import ProfileError
@@ -113,7 +113,7 @@ def test_a_damaged_folder_is_refused_and_can_be_made_anew(to, spoil, complaint):
     with pytest.raises(ProfileError) as error:
         read_folder(folder)
     assert complaint in str(error.value)
-    if (folder / 'profile.yaml').exists():
+    if all((folder / mark).exists() for mark in MARKS):
         to()
         assert content(folder)['model.safetensors'] == before['model.safetensors']
         read_folder(folder)
@@ -158,8 +158,10 @@ def test_a_rehearsal_checks_and_writes_nothing(checkpoint, to, tmp_path, capsys)
     assert export([*asked, '--to', str(tmp_path / 'new')]) == 0
     assert 'would write int4_rtn for transformers' in capsys.readouterr().out
     assert not (tmp_path / 'new').exists()
-    assert export([*asked, '--to', str(checkpoint)]) == 1
-    assert 'name another folder' in capsys.readouterr().err
+    profiles = checkpoint / 'profiles'
+    for place in (checkpoint, profiles, profiles / 'int4_rtn', profiles / 'new'):
+        assert export([*asked, '--to', str(place)]) == 1
+        assert 'name a' in capsys.readouterr().err
 
 
 def test_rounded_activations_are_refused_before_anything_is_written(to, tmp_path, capsys):

@@ -14,6 +14,7 @@ from sqil_ros.policy.manifest import CheckpointManifest
 from sqil_ros.quant.manifest import LayerGroup, Profile
 from sqil_training.exporting.pack_quantized import EVERY_VERSION
 from sqil_training.exporting.report import Report
+from sqil_training.exporting.trained_run import run_facts
 
 NOT_MEASURED = 'not measured'
 _FRONT = """---
@@ -73,7 +74,7 @@ def card(facts: Facts) -> str:
         _LOAD,
         *([_ADAPT] if _rank(facts.profile.groups) else []),
         '## Training',
-        *_training(facts.profile.measured.get('run')),
+        *_training(run_facts(facts.profile)),
         '## Figures',
         *_figures(facts),
         '## Made by',
@@ -161,7 +162,8 @@ def _calibration(measured: Mapping[str, Any]) -> str:
 
 
 def _number(measured: Mapping[str, Any], name: str) -> str:
-    return f'{measured[name]:.4f}' if name in measured else NOT_MEASURED
+    value = measured.get(name)
+    return f'{value:.4f}' if isinstance(value, float | int) else NOT_MEASURED
 
 
 def _bytes(count: int | None) -> str:

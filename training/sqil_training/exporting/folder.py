@@ -30,7 +30,7 @@ from sqil_ros.errors import ProfileError
 from sqil_ros.policy.openvla.checkpoint import STATISTICS_FILE, TOKENIZER_FILE
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.quant.linear import PackedLinear
-from sqil_ros.quant.manifest import FileEntry, Profile, write_manifest
+from sqil_ros.quant.manifest import MANIFEST_NAME, FileEntry, Profile, write_manifest
 from sqil_ros.quant.primitives import Quantized
 from sqil_ros.quant.profile import apply_profile, read_profile
 from sqil_ros.quant.selection import linear_layers
@@ -45,6 +45,8 @@ from sqil_training.exporting.peft_adapter import WEIGHTS as ADAPTER_WEIGHTS
 from sqil_training.exporting.peft_adapter import adapter_changes, save_adapter
 
 CONFIG, WEIGHTS, ADAPTER, CARD = 'config.json', 'model.safetensors', 'adapter', 'README.md'
+MARKS = (CONFIG, MANIFEST_NAME)
+"""A checkpoint has only the one, a profile only the other."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sqil_ros.quant.profile import PROFILES_DIRECTORY, find_profile, read_profil
 from sqil_training.exporting.trained_run import (
     TrainedRun,
     read_run,
+    run_facts,
     run_profile_name,
     trained_student,
     write_run_profile,
@@ -66,7 +67,8 @@ class Subject:
         """Fingerprints of checkpoint and data of its run; empty where none is known."""
         if self.lesson is not None:
             return self.lesson.run.base
-        return str(self.base.measured.get('run', {}).get('base', ''))
+        facts = run_facts(self.base)
+        return '' if facts is None else str(facts['base'])
 
     def written(self) -> Profile:
         """The profile, which is written first if it is that of a run.

@@ -102,7 +102,7 @@ def trained_student(run: Path, found: TrainedRun, checkpoint: Path, contract: Co
     with torch.no_grad():
         for name, parameter in learned.items():
             parameter.copy_(found.weights[name])
-    return student
+    return student.eval()  # of LoRA's dropout
 
 
 def run_profile_name(settings: FinetuneSettings, base: Profile, variant: tuple[str, ...]) -> str:
@@ -144,6 +144,14 @@ def write_run_profile(
         activations=_activations(base, frame.model),
         beside=result.changes,
     )
+
+
+def run_facts(profile: Profile) -> Mapping[str, Any] | None:
+    """What the manifest of a profile tells about its run; None where it tells nothing whole."""
+    run = profile.measured.get('run')
+    if not isinstance(run, dict) or not isinstance(run.get('settings'), dict):
+        return None
+    return run if {'base', 'command'} <= run.keys() else None
 
 
 def _activations(base: Profile, model: OpenVLA) -> Activations | None:

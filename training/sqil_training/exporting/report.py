@@ -64,7 +64,8 @@ class Report:
     def _notes(self) -> list[str]:
         data, scores = self.data, self.data.scores
         notes = [
-            f'{data.frames} frames of {len(data.episodes)} held-out episodes. Action error: mean '
+            f'{data.frames} frames of {len(data.episodes)} held-out episodes (data '
+            f'`{data.digest[:16]}`). Action error: mean '
             'absolute difference of normalised actions (-1 to 1), all dimensions alike. Gripper: '
             'share of the frames on which both open or both close it.'
         ]

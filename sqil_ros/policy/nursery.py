@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from multiprocessing.connection import Connection
 
 from sqil_ros.child_process import start_module
@@ -52,7 +53,7 @@ class ForkedProcess:
 
 
 class Nursery:
-    """The near side. Methods are called from one thread at a time."""
+    """The near side; :meth:`fork` may be called from any thread."""
 
     def __init__(self, preload: str = '') -> None:
         """Prepare; the parent process starts with the first :meth:`fork`.
@@ -63,6 +64,7 @@ class Nursery:
         self._preload = preload
         self._parent: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
+        self._one_by_one = threading.Lock()
 
     def fork(self, end: int) -> ForkedProcess:
         """A new process that serves a policy on the connection with file descriptor ``end``.
@@ -70,14 +72,15 @@ class Nursery:
         Raises:
             PolicyLost: the parent process died or is silent; the next call starts another.
         """
-        orders = self._orders or self._begin()
-        with contextlib.suppress(OSError):  # it died; said below
-            socket.send_fds(orders, [b'fork'], [end])
-            if select.select([orders], [], [], _IMPORT_S)[0] and (
-                answer := orders.recv(_LONGEST_ANSWER)
-            ):
-                return ForkedProcess(int(answer))
-        self.close()
+        with self._one_by_one:
+            orders = self._orders or self._begin()
+            with contextlib.suppress(OSError):  # it died; said below
+                socket.send_fds(orders, [b'fork'], [end])
+                if select.select([orders], [], [], _IMPORT_S)[0] and (
+                    answer := orders.recv(_LONGEST_ANSWER)
+                ):
+                    return ForkedProcess(int(answer))
+            self.close()
         raise PolicyLost(
             'The process that policies are forked from died or is silent; its last words are in '
             'the log above. Ask for the profile again.'

@@ -96,3 +96,12 @@ def data(tmp_path: Path) -> Path:
         folder = episode_folder(root, 'lift_eggplant', 'c', index)
         write_episode(folder, random_episode(index, 8 + 2 * index))
     return root
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    """Two other episodes of 9 frames."""
+    root = tmp_path / 'held'
+    for index in (7, 8):
+        write_episode(episode_folder(root, 'lift_eggplant', 'h', index), random_episode(index, 9))
+    return root

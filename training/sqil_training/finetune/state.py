@@ -23,8 +23,8 @@ from sqil_training.whole_file import whole_file
 
 STATE = 'state.safetensors'
 _MOMENTS = ('step', 'exp_avg', 'exp_avg_sq')
-# A longer run or another rhythm of reports is the same run.
-_FREE = ('steps', 'report', 'save')
+# A longer run or another rhythm of reports and looks is the same run.
+_FREE = ('steps', 'report', 'save', 'evaluate_every')
 
 
 def save_state(

@@ -35,6 +35,7 @@ class Finetuner:
 
     Attributes:
         step: updates made so far.
+        network: the student.
         learned: the trainable parameters by name.
         optimizer: AdamW over them.
     """
@@ -56,11 +57,12 @@ class Finetuner:
             frames: what it is trained with.
             accelerator: of this process.
         """
-        self.settings, self.frames, self.step = settings, frames, 0
+        self.settings, self.frames, self.step, self.network = settings, frames, 0, student
         self._accelerator, self._policy = accelerator, teacher
         self._teacher = ActionLogits(teacher.model).to(accelerator.device).eval()
         # Nothing of these networks behaves differently in training but LoRA's dropout.
         self._student = ActionLogits(student).train(settings.dropout > 0.0)
+        self._student = accelerator.prepare_model(self._student)
         self.learned = {n: p for n, p in student.named_parameters() if p.requires_grad}
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             self.learned.values(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -70,7 +72,6 @@ class Finetuner:
                 f'A batch of {settings.batch} cannot be shared evenly by '
                 f'{accelerator.num_processes} processes; choose a multiple of that.'
             )
-        self._student = accelerator.prepare_model(self._student)
 
     def train(self) -> Iterator[Loss]:
         """Update after update to the last one; yields the loss before each, over all processes.

@@ -39,6 +39,7 @@ from sqil_training.finetune.objective import OBJECTIVES, Loss
 from sqil_training.finetune.reporting import look_at, report
 from sqil_training.finetune.run_log import write_row
 from sqil_training.finetune.settings import FinetuneSettings, read_preset
+from sqil_training.finetune.sharding import sharding_wanted
 from sqil_training.finetune.state import load_state, save_state
 from sqil_training.finetune.student import load_student, load_teacher
 from sqil_training.finetune.trainer import Finetuner
@@ -110,12 +111,18 @@ def _held_out(
     """The frames of ``--held``, if this process is to look at any.
 
     Raises:
-        ParameterError: there are none, or some that the run is trained with.
+        ParameterError: there are none, or some that the run is trained with, or the weights are
+            shared out, so that no process could look alone.
     """
     if bool(arguments.held) != bool(settings.evaluate_every):
         raise ParameterError(
             f'evaluate_every is {settings.evaluate_every} and --held names '
             f'{len(arguments.held)} trees; give both, or neither.'
+        )
+    if arguments.held and sharding_wanted(accelerator):
+        raise ParameterError(
+            'With --use_fsdp no process has the whole student to look at --held with; leave out '
+            '--held and --evaluate-every.'
         )
     if arguments.held_frames < 1:
         raise ParameterError(f'--held-frames is {arguments.held_frames}; it must be above 0.')
@@ -138,8 +145,9 @@ def train(prepared: Prepared, run: Path, accelerator: Accelerator) -> None:
     settings = finetuner.settings
 
     def save() -> None:
-        if accelerator.is_main_process:
-            save_state(run, finetuner.step, settings, base, finetuner.learned, finetuner.optimizer)
+        learned, optimizer = finetuner.learned, finetuner.optimizer
+        write = accelerator.is_main_process
+        save_state(run, finetuner.step, settings, base, learned, optimizer, write)
 
     def look() -> float:
         """Seconds that it took."""

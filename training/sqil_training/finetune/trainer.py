@@ -18,6 +18,7 @@ from sqil_training.batches import draw_jitter, soft_bins
 from sqil_training.finetune.frames import WeightedFrames
 from sqil_training.finetune.objective import OBJECTIVES, Loss, loss
 from sqil_training.finetune.settings import FinetuneSettings
+from sqil_training.finetune.sharding import shard, sharding_wanted
 from sqil_training.finetune.student import ActionLogits
 
 _SEED_STRIDE = 1_000_003
@@ -62,7 +63,11 @@ class Finetuner:
         self._teacher = ActionLogits(teacher.model).to(accelerator.device).eval()
         # Nothing of these networks behaves differently in training but LoRA's dropout.
         self._student = ActionLogits(student).train(settings.dropout > 0.0)
-        self._student = accelerator.prepare_model(self._student)
+        if sharding_wanted(accelerator):
+            shard(self._teacher, accelerator)
+            shard(self._student, accelerator)
+        else:
+            self._student = accelerator.prepare_model(self._student)
         self.learned = {n: p for n, p in student.named_parameters() if p.requires_grad}
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             self.learned.values(), settings.learning_rate, weight_decay=settings.weight_decay

@@ -56,10 +56,12 @@ class SaliencyThread:
             self._changed.notify()
 
     def stop(self, timeout_s: float = 1.0) -> None:
-        """Ask no more; a question that takes longer than ``timeout_s`` ends by itself."""
+        """Ask no more and end the copy; one that is still being loaded ends when it is."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
+            if self._copy is not None:
+                self._copy.interrupt()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -85,14 +87,22 @@ class SaliencyThread:
 
     def _look(self, step: Step) -> None:
         assert step.observation is not None
-        if self._copy is None or self._copy.profile != step.profile:
-            self._close_copy()
-            self._copy = self._open_copy(step.profile)
-        saliency = self._copy.look(step.observation, self._side)
+        saliency = self._copy_at(step.profile).look(step.observation, self._side)
         if not self._stopped:
             self._on_look(step, saliency)
 
+    def _copy_at(self, profile: str) -> PolicyProcess:
+        if self._copy is None or self._copy.profile != profile:
+            self._close_copy()
+            opened = self._open_copy(profile)
+            with self._changed:
+                self._copy = opened
+                if self._stopped:
+                    opened.interrupt()
+        return self._copy
+
     def _close_copy(self) -> None:
-        if self._copy is not None:
-            self._copy.close()
-        self._copy = None
+        with self._changed:  # after this nobody interrupts it any more
+            copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()

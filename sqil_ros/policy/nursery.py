@@ -41,12 +41,16 @@ class ForkedProcess:
         """Whether it has not ended."""
         return self._handle >= 0 and not select.select([self._handle], [], [], 0.0)[0]
 
+    def interrupt(self) -> None:
+        """End it at once, and keep hold of it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
     def kill(self) -> None:
         """End it at once and let go of it."""
         if self._handle < 0:
             return
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        self.interrupt()
         select.select([self._handle], [], [])
         os.close(self._handle)
         self._handle = -1

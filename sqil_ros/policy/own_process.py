@@ -110,6 +110,10 @@ class PolicyProcess:
         """Facts for the status topic."""
         return self._description
 
+    def interrupt(self) -> None:
+        """End the process; who waits for its answer on another thread gets PolicyLost."""
+        self._process.interrupt()
+
     def close(self) -> None:
         """End the process at once; it has nothing to put in order."""
         self._near.close()

@@ -13,7 +13,7 @@ from sqil_ros.errors import ObservationError, SqilError, StaleObservation
 from sqil_ros.observation import UNSTAMPED, FreshnessLimits, build_observation, channels
 from sqil_ros.policy.base import Policy, check_chunk
 from sqil_ros.timing import Spans
-from sqil_ros.types import Array
+from sqil_ros.types import Array, Observation
 
 _NS_PER_MS = 1e6
 _AHEAD_MS = 100.0
@@ -29,6 +29,7 @@ class Step:
         actions: (K, 7), or ``None`` if the step was refused.
         refusal: why there is no action; empty otherwise.
         spans: milliseconds per stage.
+        observation: what the policy saw; ``None`` if it was not asked.
     """
 
     stamp_ns: int
@@ -36,6 +37,7 @@ class Step:
     actions: Array | None
     refusal: str
     spans: Mapping[str, float]
+    observation: Observation | None = None
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class PolicyLoop:
             policy.reset()
         spans = Spans()
         spans.add('image_age', (now_ns - frame.image.stamp_ns) / _NS_PER_MS)
-        actions = None
+        actions = observation = None
         refusal = refused
         if not refused:
             try:
@@ -194,7 +196,14 @@ class PolicyLoop:
             except SqilError as error:
                 refusal = str(error)
         self._count(acted=actions is not None)
-        return Step(frame.image.stamp_ns, policy.profile, actions, refusal, spans.milliseconds)
+        return Step(
+            frame.image.stamp_ns,
+            policy.profile,
+            actions,
+            refusal,
+            spans.milliseconds,
+            observation,
+        )
 
     def _signal(self) -> None:
         if self._aligner.pending:  # else a thread would wake for every pose

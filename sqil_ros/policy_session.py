@@ -38,6 +38,9 @@ class PolicyParams:
     sample_timeout_ms: float = 300.0
     patience_ms: float = 30.0
     latency_window: int = 500
+    saliency_period_s: float = 0.0
+    saliency_grid: int = 4
+    saliency_device: str = 'cpu'
 
     def __post_init__(self) -> None:
         if not self.checkpoint:
@@ -73,7 +76,7 @@ class PolicySession:
         self._samples = sample_images(params.contract, checkpoint_directory(params.checkpoint))
         self._nursery = Nursery(module_of(params.checkpoint))
         try:
-            policy = self._start(params.profile)
+            policy = self._start_acting(params.profile)
             self.self_test = _proven(policy, self._samples, repeats=5)
         except Exception:
             self._nursery.close()
@@ -92,6 +95,11 @@ class PolicySession:
         self._slot: ProfileSlot[PolicyProcess] = ProfileSlot(
             policy.profile, policy, validate=self._validate, load=self._load, on_change=on_swap
         )
+
+    @property
+    def params(self) -> PolicyParams:
+        """What this session was made from."""
+        return self._params
 
     @property
     def contract(self) -> Contract:
@@ -128,6 +136,17 @@ class PolicySession:
                 self._window.clear()
         return policy
 
+    def open_copy(self, profile: str) -> PolicyProcess:
+        """Another copy of the policy, in the background, for who wants to see what it looks at.
+
+        May be called from any thread; the caller closes it.
+
+        Raises:
+            SqilError: it cannot be loaded.
+        """
+        # Saliency needs logits, which native code does not give.
+        return self._start(profile, self._params.saliency_device, 1, 'torch', background=True)
+
     def record(self, step: Step, total_ms: float) -> None:
         """Count a step whose action left ``total_ms`` after its image."""
         with self._window_access:
@@ -148,23 +167,30 @@ class PolicySession:
         check_profile(self._params.checkpoint, profile, self._params.contract)
 
     def _load(self, profile: str, obsolete: Callable[[], bool]) -> PolicyProcess:
-        policy = self._start(profile)
+        policy = self._start_acting(profile)
         if obsolete():
             policy.close()
         else:
             _proven(policy, self._samples, repeats=2)
         return policy
 
-    def _start(self, profile: str) -> PolicyProcess:
+    def _start_acting(self, profile: str) -> PolicyProcess:
+        params = self._params
+        return self._start(profile, params.device, params.threads, params.engine)
+
+    def _start(
+        self, profile: str, device: str, threads: int, engine: str, background: bool = False
+    ) -> PolicyProcess:
         params = self._params
         return PolicyProcess(
             self._nursery,
             params.checkpoint,
             profile,
             params.contract,
-            params.device,
-            params.threads,
-            params.engine,
+            device,
+            threads,
+            engine,
+            background,
         )
 
 

@@ -16,6 +16,7 @@ from sqil_ros.contract import Camera, Contract
 from sqil_ros.errors import ObservationError
 from sqil_ros.geometry import quat_normalize
 from sqil_ros.msg import EndEffectorAction, LatencyBreakdown, PolicyStatus
+from sqil_ros.policy.wire import LiveSaliency
 from sqil_ros.policy_loop import Step
 from sqil_ros.policy_session import PolicySession
 from sqil_ros.preprocess import image_from_buffer
@@ -90,6 +91,21 @@ def action_message(
     )
     message.header.stamp = time_message(now_ns)
     message.header.frame_id = contract.frame
+    return message
+
+
+def saliency_message(step: Step, saliency: LiveSaliency) -> ImageMessage:
+    """The cameras' pictures of a step under their heat maps, with the stamp of the first."""
+    height, width, channels = saliency.picture.shape
+    message = ImageMessage(
+        height=height,
+        width=width,
+        encoding='rgb8',
+        is_bigendian=0,
+        step=width * channels,
+        data=saliency.picture.tobytes(),  # an ndarray would be copied element by element
+    )
+    message.header.stamp = time_message(step.stamp_ns)
     return message
 
 

@@ -31,6 +31,7 @@ from sqil_ros.nodes.action_qos import ACTION
 from sqil_ros.nodes.policy_reporter import PolicyReporter
 from sqil_ros.nodes.qos import COMMAND, LATCHED, SENSOR, STATE
 from sqil_ros.nodes.run import give_up, run
+from sqil_ros.nodes.saliency_publisher import SaliencyPublisher
 from sqil_ros.observation import GRIPPER, TARGET_GRIPPER, TARGET_POSE, TCP_POSE
 from sqil_ros.policy_loop import Step
 from sqil_ros.policy_session import PolicySession
@@ -53,6 +54,7 @@ class PolicyNode(LifecycleNode):
         self._sequence = 0
         self._inputs: list[Subscription] = []
         self._reporter = PolicyReporter(self)
+        self._saliency = SaliencyPublisher(self)
         self._action = self.create_lifecycle_publisher(EndEffectorAction, '~/action', ACTION)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         go_first(_NICENESS)
@@ -87,11 +89,12 @@ class PolicyNode(LifecycleNode):
             self._session.loop, self._session.take_policy, self._on_step, self._on_broken
         )
         self._thread.start()
+        self._saliency.start(self._session)
         return self._enter('active', result)
 
     def on_deactivate(self, state: LifecycleState) -> Result:
         """Finish the present step and act no more."""
-        self._stop_thread()
+        self._stop_threads()
         return self._enter('inactive', super().on_deactivate(state))
 
     def on_cleanup(self, state: LifecycleState) -> Result:
@@ -106,7 +109,7 @@ class PolicyNode(LifecycleNode):
 
     def close(self) -> None:
         """Stop the threads."""
-        self._stop_thread()
+        self._stop_threads()
         self._forget_session()
 
     def _start(self) -> None:
@@ -118,10 +121,11 @@ class PolicyNode(LifecycleNode):
         self._reporter.enter(state, self._session)
         return result
 
-    def _stop_thread(self) -> None:
+    def _stop_threads(self) -> None:
         if self._thread is not None and not self._thread.stop():
             self.get_logger().error('The policy does not return from its present step')
         self._thread = None
+        self._saliency.stop()
 
     def _forget_session(self) -> None:
         for subscription in self._inputs:
@@ -197,6 +201,7 @@ class PolicyNode(LifecycleNode):
         self._sequence += 1
         session.record(step, (self._now_ns() - step.stamp_ns) / 1e6)
         self._reporter.clear()
+        self._saliency.offer(step)
 
     def _on_broken(self, error: Exception) -> None:
         give_up(self, f'The policy broke and acts no more: {error!r}')

@@ -78,6 +78,19 @@ _DECLARATIONS = {
     'latency_window': _Declaration(
         500, 'Number of control ticks that the latency percentiles cover.', 1, 100000
     ),
+    'saliency.period_s': _Declaration(
+        0.0,
+        'Least time [s] between two pictures on ~/saliency, which are computed while somebody '
+        'subscribes; 0 for never.',
+        0.0,
+        3600.0,
+    ),
+    'saliency.grid': _Declaration(
+        4, 'Cells along a side of a picture; N of them cost 2 + 2 N^2 answers.', 1, 16
+    ),
+    'saliency.device': _Declaration(
+        'cpu', 'Torch device of ~/saliency; a GPU is shared with the policy that acts.'
+    ),
     'autostart': _Declaration(
         False,
         'Configure and activate without being asked; the process ends if that fails. For '
@@ -106,6 +119,9 @@ def read(node: Node) -> PolicyParams:
         sample_timeout_ms=_value(node, 'sample_timeout_ms'),
         patience_ms=_value(node, 'patience_ms'),
         latency_window=_value(node, 'latency_window'),
+        saliency_period_s=_value(node, 'saliency.period_s'),
+        saliency_grid=_value(node, 'saliency.grid'),
+        saliency_device=_value(node, 'saliency.device'),
     )
 
 

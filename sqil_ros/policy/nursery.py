@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from multiprocessing.connection import Connection
 
 from sqil_ros.child_process import start_module
@@ -40,19 +41,23 @@ class ForkedProcess:
         """Whether it has not ended."""
         return self._handle >= 0 and not select.select([self._handle], [], [], 0.0)[0]
 
+    def interrupt(self) -> None:
+        """End it at once, and keep hold of it."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
     def kill(self) -> None:
         """End it at once and let go of it."""
         if self._handle < 0:
             return
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        self.interrupt()
         select.select([self._handle], [], [])
         os.close(self._handle)
         self._handle = -1
 
 
 class Nursery:
-    """The near side. Methods are called from one thread at a time."""
+    """The near side; :meth:`fork` may be called from any thread."""
 
     def __init__(self, preload: str = '') -> None:
         """Prepare; the parent process starts with the first :meth:`fork`.
@@ -63,6 +68,7 @@ class Nursery:
         self._preload = preload
         self._parent: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
+        self._one_by_one = threading.Lock()
 
     def fork(self, end: int) -> ForkedProcess:
         """A new process that serves a policy on the connection with file descriptor ``end``.
@@ -70,14 +76,15 @@ class Nursery:
         Raises:
             PolicyLost: the parent process died or is silent; the next call starts another.
         """
-        orders = self._orders or self._begin()
-        with contextlib.suppress(OSError):  # it died; said below
-            socket.send_fds(orders, [b'fork'], [end])
-            if select.select([orders], [], [], _IMPORT_S)[0] and (
-                answer := orders.recv(_LONGEST_ANSWER)
-            ):
-                return ForkedProcess(int(answer))
-        self.close()
+        with self._one_by_one:
+            orders = self._orders or self._begin()
+            with contextlib.suppress(OSError):  # it died; said below
+                socket.send_fds(orders, [b'fork'], [end])
+                if select.select([orders], [], [], _IMPORT_S)[0] and (
+                    answer := orders.recv(_LONGEST_ANSWER)
+                ):
+                    return ForkedProcess(int(answer))
+            self.close()
         raise PolicyLost(
             'The process that policies are forked from died or is silent; its last words are in '
             'the log above. Ask for the profile again.'

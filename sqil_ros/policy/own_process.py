@@ -20,6 +20,7 @@ from sqil_ros.types import ActionChunk, Observation
 
 _LOAD_S = 120.0
 _STEP_S = 10.0
+_LOOK_S = 60.0
 
 
 class PolicyProcess:
@@ -34,6 +35,7 @@ class PolicyProcess:
         device: str,
         threads: int,
         engine: str = 'auto',
+        background: bool = False,
     ) -> None:
         """Start the process and wait until its policy is loaded.
 
@@ -45,18 +47,20 @@ class PolicyProcess:
             device: torch device.
             threads: CPU threads of one step.
             engine: as ``load_policy`` takes it.
+            background: leave the processor to whoever else wants it.
 
         Raises:
             SqilError: whatever ``load_policy`` raised.
             PolicyLost: the process died or is silent.
         """
         self.profile = profile
+        self._background = background
         near, far = Pipe()
         with far:
             self._process = nursery.fork(far.fileno())
         self._near: Connection = near
         request = wire.LoadRequest(
-            checkpoint, profile, contract.to_json(), device, threads, engine
+            checkpoint, profile, contract.to_json(), device, threads, engine, background
         )
         try:
             self._description = wire.description_from_bytes(
@@ -88,6 +92,16 @@ class PolicyProcess:
         """
         return wire.chunk_from_bytes(self._ask(wire.observation_to_bytes(observation), _STEP_S))
 
+    def look(self, observation: Observation, side: int) -> wire.LiveSaliency:
+        """What the answer to ``observation`` hangs on, on a grid of ``side`` cells.
+
+        Raises:
+            ParameterError: the policy answers without logits, or the grid is too fine.
+            PolicyLost: the process died or is silent.
+        """
+        question = wire.look_to_bytes(observation, side)
+        return wire.saliency_from_bytes(self._ask(question, _LOOK_S))
+
     def reset(self) -> None:
         """Forget the running episode."""
         wire.check_done(self._ask(wire.RESET, _STEP_S))
@@ -95,6 +109,10 @@ class PolicyProcess:
     def describe(self) -> PolicyDescription:
         """Facts for the status topic."""
         return self._description
+
+    def interrupt(self) -> None:
+        """End the process; who waits for its answer on another thread gets PolicyLost."""
+        self._process.interrupt()
 
     def close(self) -> None:
         """End the process at once; it has nothing to put in order."""
@@ -110,7 +128,10 @@ class PolicyProcess:
         raise self._lost(f'did not answer for {patience_s:.0f} s')
 
     def _lost(self, how: str) -> PolicyLost:
+        who, mend = 'policy process', 'Start the policy node again.'
+        if self._background:
+            who, mend = 'copy of the policy', 'Deactivate and activate the policy node.'
         return PolicyLost(
-            f'The policy process (profile {self.profile}) {how}; its last words are in the log '
-            'above. Start the policy node again.'
+            f'The {who} (profile {self.profile}) {how}; its last words are in the log above. '
+            f'{mend}'
         )

@@ -10,8 +10,9 @@ from sqil_ros.policy import wire
 from sqil_ros.policy.base import Policy
 from sqil_ros.policy.loader import checkpoint_directory, load_policy
 from sqil_ros.priority import go_first
+from sqil_ros.types import Observation
 
-_NICENESS, _LOADING_NICENESS = -4, 5
+_NICENESS, _LOADING_NICENESS, _BACKGROUND_NICENESS = -4, 5, 10
 
 
 def serve(near: Connection) -> None:
@@ -27,6 +28,8 @@ def serve(near: Connection) -> None:
             if message == wire.RESET:
                 policy.reset()
                 answer = wire.DONE
+            elif message.startswith(wire.LOOK):
+                answer = wire.saliency_to_bytes(_look(policy, *wire.look_from_bytes(message)))
             else:
                 answer = wire.chunk_to_bytes(policy.act(wire.observation_from_bytes(message)))
         except Exception as error:  # noqa: BLE001  it is raised on the other side
@@ -38,8 +41,10 @@ def _load(near: Connection) -> Policy | None:
     """Load what the first message asks for and say how it went."""
     request = wire.load_request_from_bytes(near.recv_bytes())
     # While loading it leaves the processor to the policy that acts, if it can come back later.
-    may_return = go_first(_NICENESS)
-    if may_return:
+    may_return = not request.background and go_first(_NICENESS)
+    if request.background:
+        go_first(_BACKGROUND_NICENESS)
+    elif may_return:
         go_first(_LOADING_NICENESS)
     policy = None
     try:
@@ -51,6 +56,12 @@ def _load(near: Connection) -> Policy | None:
         go_first(_NICENESS)
     near.send_bytes(answer)
     return policy
+
+
+def _look(policy: Policy, observation: Observation, side: int) -> wire.LiveSaliency:
+    from sqil_ros.policy.openvla.live_saliency import live_saliency  # torch, only when it is asked
+
+    return live_saliency(policy, observation, side)
 
 
 def _policy(request: wire.LoadRequest) -> Policy:

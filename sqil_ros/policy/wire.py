@@ -12,15 +12,19 @@ import numpy as np
 from sqil_ros import errors
 from sqil_ros.errors import SqilError
 from sqil_ros.policy.base import PolicyDescription
-from sqil_ros.types import ActionChunk, Observation
+from sqil_ros.types import ActionChunk, Array, Image, Observation
 
 RESET = b'reset'
+LOOK = b'look '
 DONE = b'{}'
 
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """Which policy a process serves; the first message to it. See ``load_policy``."""
+    """Which policy a process serves; the first message to it. See ``load_policy``.
+
+    A process in the ``background`` leaves the processor to whoever else wants it.
+    """
 
     checkpoint: str
     profile: str
@@ -28,6 +32,22 @@ class LoadRequest:
     device: str
     threads: int
     engine: str
+    background: bool = False
+
+
+@dataclass(frozen=True)
+class LiveSaliency:
+    """What an answer hung on.
+
+    Attributes:
+        score: State Importance Score, see :class:`sqil_ros.saliency.PictureSaliency`.
+        maps: (cameras, N, N) local saliency.
+        picture: (H, W, 3) uint8 RGB, the cameras' pictures side by side under their maps.
+    """
+
+    score: float
+    maps: Array
+    picture: Image
 
 
 def load_request_to_bytes(request: LoadRequest) -> bytes:
@@ -65,6 +85,31 @@ def observation_from_bytes(data: bytes) -> Observation:
     return Observation(
         tuple(images), numbers[:7], numbers[7:], head['instruction'], head['stamp_ns']
     )
+
+
+def look_to_bytes(observation: Observation, side: int) -> bytes:
+    """The question what the answer to ``observation`` hangs on, on a grid of ``side`` cells."""
+    return LOOK + str(side).encode() + b'\n' + observation_to_bytes(observation)
+
+
+def look_from_bytes(data: bytes) -> tuple[Observation, int]:
+    """Inverse of :func:`look_to_bytes`."""
+    head, _, observation = data.partition(b'\n')
+    return observation_from_bytes(observation), int(head.removeprefix(LOOK))
+
+
+def saliency_to_bytes(saliency: LiveSaliency) -> bytes:
+    """One line of JSON, then the picture as it lies in memory."""
+    head = _answer(score=saliency.score, maps=saliency.maps.tolist(), shape=saliency.picture.shape)
+    return head + b'\n' + np.ascontiguousarray(saliency.picture, np.uint8).tobytes()
+
+
+def saliency_from_bytes(data: bytes) -> LiveSaliency:
+    """Inverse of :func:`saliency_to_bytes`, or raises what :func:`error_to_bytes` was given."""
+    head, _, pixels = data.partition(b'\n')
+    answer = _read(head)
+    picture = np.frombuffer(pixels, np.uint8).reshape(answer['shape'])
+    return LiveSaliency(answer['score'], np.array(answer['maps'], np.float64), picture)
 
 
 def chunk_to_bytes(chunk: ActionChunk) -> bytes:

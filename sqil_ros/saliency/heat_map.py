@@ -3,12 +3,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from sqil_ros.types import Array, Image
 
 _OPACITY = 0.75
+
+
+def heat_maps(images: Sequence[Image], maps: Array, size: int) -> tuple[Image, ...]:
+    """The pictures of one moment on one scale: the highest saliency in any glows brightest.
+
+    Args:
+        images: (H, W, 3) uint8 RGB of every camera; those that the policy does not see come last.
+        maps: (cameras, N, N) local saliency of those that it sees.
+        size: side of a result [pixels].
+
+    Returns:
+        (size, size, 3) uint8 RGB of every camera that it sees.
+    """
+    largest = float(maps.max())
+    return tuple(
+        heat_map(image, own, largest, size) for image, own in zip(images, maps, strict=False)
+    )
 
 
 def heat_map(image: Image, saliency: Array, largest: float, size: int) -> Image:

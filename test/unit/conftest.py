@@ -100,7 +100,8 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Path:
-    """One episode of 6 frames that is not among ``data``."""
+    """Two episodes of 9 frames that are not among ``data``."""
     root = tmp_path / 'held'
-    write_episode(episode_folder(root, 'lift_eggplant', 'h', 0), random_episode(77, 6))
+    for index in (7, 8):
+        write_episode(episode_folder(root, 'lift_eggplant', 'h', index), random_episode(index, 9))
     return root

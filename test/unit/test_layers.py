@@ -18,7 +18,7 @@ LAYERS = {
     'vocabulary': {'types', 'errors'},
     'pure': {'safety'},
     'rooms': {'engine', 'policy', 'quant', 'robot', 'sim'},
-    'live path': {'inference', 'policy_loop', 'policy_session'},
+    'live path': {'inference', 'policy_loop', 'policy_session', 'saliency_thread'},
     'nodes': {'nodes'},
     'programs': {'demo', 'view', 'report'},
 }

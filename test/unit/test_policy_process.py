@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import CheckpointError, PolicyLost
+from sqil_ros.errors import CheckpointError, ParameterError, PolicyLost
 from sqil_ros.policy import wire
 from sqil_ros.policy.base import PolicyDescription
 from sqil_ros.policy.loader import module_of
@@ -48,6 +48,19 @@ def test_actions_survive_the_wire_bit_for_bit(row):
     got = wire.chunk_from_bytes(wire.chunk_to_bytes(ActionChunk(np.array([row]), {'decode': 1.5})))
     np.testing.assert_array_equal(got.actions, [row])
     assert got.spans == {'decode': 1.5}
+
+
+@given(side=st.integers(1, 16), score=st.floats(allow_nan=False))
+def test_a_look_survives_the_wire(side, score):
+    got, cells = wire.look_from_bytes(wire.look_to_bytes(observation(), side))
+    assert cells == side and got.stamp_ns == 17
+    maps, picture = np.full((2, side, side), score), observation().images[1]
+    saliency = wire.saliency_from_bytes(
+        wire.saliency_to_bytes(wire.LiveSaliency(score, maps, picture))
+    )
+    assert saliency.score == score
+    np.testing.assert_array_equal(saliency.maps, maps)
+    np.testing.assert_array_equal(saliency.picture, picture)
 
 
 def test_descriptions_and_requests_survive_the_wire():
@@ -100,6 +113,12 @@ def test_a_killed_policy_is_named(process):
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(PolicyLost, match=r'ended|did not answer'):
         process.act(observation())
+
+
+def test_a_policy_without_logits_has_no_saliency_and_says_so(process):
+    with pytest.raises(ParameterError, match=r'saliency\.period_s'):
+        process.look(observation(), 4)
+    assert process.act(observation()).actions.shape == (1, 7)
 
 
 def test_what_cannot_be_loaded_is_refused_by_name_and_leaves_no_process(nursery, tmp_path):

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sqil_ros.report.charts import nice_ceiling
+from sqil_ros.report.svg import WIDTH, line, polyline, svg, text
 from sqil_ros.types import Array
 
 _BINS = 48
-_WIDTH, _BOTTOM = 1000.0, 22.0
+_BOTTOM = 22.0
 
 
 def score_histogram(scores: Array, limit: float) -> str:
@@ -32,10 +33,10 @@ def score_histogram(scores: Array, limit: float) -> str:
     light, _ = np.histogram(logs[scores <= limit], edges)
     floor = height - _BOTTOM
     scale = (floor - top) / max(1, int((heavy + light).max()))
-    step = _WIDTH / _BINS
+    step = WIDTH / _BINS
 
     def x(log: float) -> float:
-        return _WIDTH * (log - low) / (high - low)
+        return WIDTH * (log - low) / (high - low)
 
     parts = []
     for i, (few, many) in enumerate(zip(heavy.tolist(), light.tolist(), strict=True)):
@@ -44,15 +45,15 @@ def score_histogram(scores: Array, limit: float) -> str:
         parts.append(
             _bar(i * step, step, floor - scale * many, scale * few, 'var(--accent)', words)
         )
-    parts.append(_line(0.0, floor, _WIDTH, floor, 'var(--line)'))
+    parts.append(line(0.0, floor, WIDTH, floor, 'var(--line)'))
     parts.extend(
-        _text(min(x(power), _WIDTH - 4.0), height - 6.0, f'{10.0**power:g}')
+        text(min(x(power), WIDTH - 4.0), height - 6.0, f'{10.0**power:g}')
         for power in range(low, math.floor(high) + 1)
     )
     mark = x(math.log10(max(limit, 10.0**low)))
-    parts.append(_line(mark, 4.0, mark, floor, 'var(--ink)', 'stroke-dasharray="2 3"'))
-    parts.append(_text(mark + 5.0, 14.0, f'threshold {limit:.3g}', 'style="fill: var(--ink)"'))
-    return _svg(height, f'Distribution of {len(scores)} scores', parts)
+    parts.append(line(mark, 4.0, mark, floor, 'var(--ink)', 'stroke-dasharray="2 3"'))
+    parts.append(text(mark + 5.0, 14.0, f'threshold {limit:.3g}', 'style="fill: var(--ink)"'))
+    return svg(height, f'Distribution of {len(scores)} scores', parts)
 
 
 def score_curve(
@@ -69,7 +70,7 @@ def score_curve(
     height, top = 150.0, 22.0
     floor = height - _BOTTOM
     end = nice_ceiling(1.02 * max(float(scores.max()), limit, 1e-9))
-    step = _WIDTH / len(scores)
+    step = WIDTH / len(scores)
 
     def y(score: float) -> float:
         return floor - (floor - top) * score / end
@@ -79,14 +80,11 @@ def score_curve(
         'fill="var(--accent)" opacity="0.13" shape-rendering="crispEdges"/>'
         for t in np.flatnonzero(scores > limit).tolist()
     ]
-    corners = [f'{(t + d) * step:.1f},{y(s):.1f}' for t, s in enumerate(scores) for d in (0, 1)]
-    parts.append(
-        f'<polyline points="{" ".join(corners)}" fill="none" stroke="var(--accent)" '
-        'stroke-width="2" stroke-linejoin="round"/>'
-    )
-    parts.append(_line(0.0, floor, _WIDTH, floor, 'var(--line)'))
-    parts.append(_line(0.0, y(limit), _WIDTH, y(limit), 'var(--ink)', 'stroke-dasharray="2 3"'))
-    parts.append(_text(2.0, 10.0, f'{end:g}'))
+    corners = [((t + d) * step, y(float(s))) for t, s in enumerate(scores) for d in (0, 1)]
+    parts.append(polyline(corners, 'var(--accent)'))
+    parts.append(line(0.0, floor, WIDTH, floor, 'var(--line)'))
+    parts.append(line(0.0, y(limit), WIDTH, y(limit), 'var(--ink)', 'stroke-dasharray="2 3"'))
+    parts.append(text(2.0, 10.0, f'{end:g}'))
     parts.extend(
         f'<circle cx="{(t + 0.5) * step:.1f}" cy="{y(float(scores[t])):.1f}" r="3.5" '
         'fill="var(--accent)"/>'
@@ -94,17 +92,10 @@ def score_curve(
     )
     for t, word in events.items():
         x = t * step
-        parts.append(_line(x, 0.0, x, floor, 'var(--bad)', 'stroke-width="1.5"'))
-        parts.append(_text(x + 4.0, 10.0, word, 'style="fill: var(--bad)"'))
-    parts.extend(_text(t * step, height - 6.0, f'{t}') for t in range(0, len(scores), 5))
-    return _svg(height, f'Score along {len(scores)} steps', parts)
-
-
-def _svg(height: float, words: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="{words}">'
-        f'{"".join(parts)}</svg>'
-    )
+        parts.append(line(x, 0.0, x, floor, 'var(--bad)', 'stroke-width="1.5"'))
+        parts.append(text(x + 4.0, 10.0, word, 'style="fill: var(--bad)"'))
+    parts.extend(text(t * step, height - 6.0, f'{t}') for t in range(0, len(scores), 5))
+    return svg(height, f'Score along {len(scores)} steps', parts)
 
 
 def _bar(x: float, width: float, floor: float, height: float, colour: str, words: str) -> str:
@@ -114,13 +105,3 @@ def _bar(x: float, width: float, floor: float, height: float, colour: str, words
         f'<rect x="{x + 1:.1f}" y="{floor - height:.1f}" width="{width - 2:.1f}" '
         f'height="{height:.1f}" fill="{colour}" opacity="0.8"><title>{words}</title></rect>'
     )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = '') -> str:
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" {more}/>'
-    )
-
-
-def _text(x: float, y: float, text: str, more: str = '') -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{text}</text>'

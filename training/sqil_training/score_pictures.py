@@ -12,7 +12,7 @@ import numpy as np
 from sqil_ros.policy.openvla.teacher import OpenVLATeacher
 from sqil_ros.saliency import SaliencySettings, picture_saliency, state_rng
 from sqil_ros.saliency.grid import EACH
-from sqil_ros.saliency.heat_map import heat_map
+from sqil_ros.saliency.heat_map import heat_maps
 from sqil_ros.types import Array, Image
 from sqil_training.episodes import Episode, observation_at
 from sqil_training.scores import EpisodeScores
@@ -77,9 +77,5 @@ def _moment(
     observation = observation_at(episode, step)
     state = teacher.state(observation, episode.actions[step])
     maps = picture_saliency(state, settings, state_rng(settings.seed, scores.name, step)).maps
-    largest = float(maps.max())
-    overlays = [
-        heat_map(image, own, largest, SIZE)
-        for image, own in zip(observation.images, maps, strict=False)
-    ]
-    return Moment(step, float(scores.scores[step]), tuple(overlays))
+    overlays = heat_maps(observation.images, maps, SIZE)
+    return Moment(step, float(scores.scores[step]), overlays)

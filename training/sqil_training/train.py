@@ -4,24 +4,25 @@
 examples:
   sqil-score --data data/expert --out scores.parquet
   sqil-train --method sqil --data data/expert --scores scores.parquet --out runs/sqil
+  sqil-train --method sqil ... --held data/held --evaluate-every 100
   sqil-train --method qat --profile int3_rtn --data data/expert --out runs/qat
   sqil-train --preset training/configs/paper_openvla.yaml --checkpoint DIR --data D --out runs/p
-  accelerate launch --num_processes 2 -m sqil_training.train --method qbc --data D --out runs/qbc
+  accelerate launch --multi_gpu --num_processes 2 -m sqil_training.train --data D --out runs/qbc
 
-The run directory holds `state.safetensors` (the same command goes on from it) and `log.jsonl`.
-sqil-export makes a profile of it. docs/finetuning.md explains the methods.
+The run directory holds `state.safetensors` (the same command goes on from it), `log.jsonl` and
+`curves.html`, which draws the log. sqil-export makes a profile of it. docs/finetuning.md explains
+the methods.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -33,21 +34,38 @@ from sqil_ros.policy.loader import check_checkpoint
 from sqil_ros.provenance import provenance
 from sqil_ros.share import share_directory
 from sqil_training.finetune.frames import WeightedFrames
+from sqil_training.finetune.held_out import HeldOut
 from sqil_training.finetune.objective import OBJECTIVES, Loss
+from sqil_training.finetune.reporting import look_at, report
+from sqil_training.finetune.run_log import write_row
 from sqil_training.finetune.settings import FinetuneSettings, read_preset
+from sqil_training.finetune.sharding import sharding_wanted
 from sqil_training.finetune.state import load_state, save_state
 from sqil_training.finetune.student import load_student, load_teacher
 from sqil_training.finetune.trainer import Finetuner
 from sqil_training.score_file import read_scores
-from sqil_training.survey import dataset_digest, survey
+from sqil_training.survey import Surveyed, dataset_digest, survey
 
-LOG = 'log.jsonl'
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run needs.
+
+    Attributes:
+        finetuner: at step 0.
+        base: from which checkpoint and data it begins.
+        held: frames to look at on the way; None for none.
+    """
+
+    finetuner: Finetuner
+    base: str
+    held: HeldOut | None
 
 
 def prepare(
     arguments: argparse.Namespace, settings: FinetuneSettings, accelerator: Accelerator
-) -> tuple[Finetuner, str]:
-    """A trainer at step 0, and a text that says from which checkpoint and data it begins.
+) -> Prepared:
+    """Load everything and let nothing happen yet.
 
     Raises:
         SqilError: checkpoint, profile, data and scores do not belong together.
@@ -65,25 +83,81 @@ def prepare(
         scores = read_scores(arguments.scores)
         scores.require_data(surveyed)
         weights = scores.weights(settings.top or None, settings.beta or None)
+    held = _held_out(arguments, settings, surveyed, contract, accelerator)
+    teacher = load_teacher(arguments.checkpoint, contract)
     finetuner = Finetuner(
         settings,
-        load_teacher(arguments.checkpoint, contract),
+        teacher,
         load_student(arguments.checkpoint, settings, contract),
         WeightedFrames(surveyed, weights),
         accelerator,
     )
     digest = dataset_digest([(episode.name, episode.digest) for episode in surveyed])
-    return finetuner, f'checkpoint {manifest.digest}, data {digest}'
+    return Prepared(
+        finetuner,
+        f'checkpoint {manifest.digest}, data {digest}',
+        held
+        and HeldOut(held, arguments.held_frames, teacher, settings.distance, accelerator.device),
+    )
 
 
-def train(finetuner: Finetuner, run: Path, base: str, accelerator: Accelerator) -> None:
-    """Train to the last step; saves and reports on the way."""
+def _held_out(
+    arguments: argparse.Namespace,
+    settings: FinetuneSettings,
+    trained: Sequence[Surveyed],
+    contract: Contract,
+    accelerator: Accelerator,
+) -> WeightedFrames | None:
+    """The frames of ``--held``, if this process is to look at any.
+
+    Raises:
+        ParameterError: there are none, or some that the run is trained with, or the weights are
+            shared out, so that no process could look alone.
+    """
+    if bool(arguments.held) != bool(settings.evaluate_every):
+        raise ParameterError(
+            f'evaluate_every is {settings.evaluate_every} and --held names '
+            f'{len(arguments.held)} trees; give both, or neither.'
+        )
+    if arguments.held and sharding_wanted(accelerator):
+        raise ParameterError(
+            'With --use_fsdp no process has the whole student to look at --held with; leave out '
+            '--held and --evaluate-every.'
+        )
+    if arguments.held_frames < 1:
+        raise ParameterError(f'--held-frames is {arguments.held_frames}; it must be above 0.')
+    if not arguments.held or not accelerator.is_main_process:
+        return None
+    known = {episode.digest: episode.name for episode in trained}
+    surveyed = survey(arguments.held, contract)
+    for episode in surveyed:
+        if episode.digest in known:
+            raise ParameterError(
+                f'Episode {episode.name} of --held is {known[episode.digest]} of --data; hold out '
+                'episodes that the run is not trained with.'
+            )
+    return WeightedFrames(surveyed)
+
+
+def train(prepared: Prepared, run: Path, accelerator: Accelerator) -> None:
+    """Train to the last step; saves, reports and looks at held-out frames on the way."""
+    finetuner, base, held = prepared.finetuner, prepared.base, prepared.held
     settings = finetuner.settings
 
     def save() -> None:
-        if accelerator.is_main_process:
-            save_state(run, finetuner.step, settings, base, finetuner.learned, finetuner.optimizer)
+        learned, optimizer = finetuner.learned, finetuner.optimizer
+        write = accelerator.is_main_process
+        save_state(run, finetuner.step, settings, base, learned, optimizer, write)
 
+    def look() -> float:
+        """Seconds that it took."""
+        began = time.monotonic()
+        if held is not None:
+            look_at(held, run, finetuner)
+        return time.monotonic() - began
+
+    if finetuner.step == 0:
+        look()
     recent: list[Loss] = []
     since = time.monotonic()
     with tqdm(
@@ -96,25 +170,15 @@ def train(finetuner: Finetuner, run: Path, base: str, accelerator: Accelerator) 
             bar.set_postfix(loss=f'{float(terms.total):.3f}')
             if finetuner.step % settings.report == 0 and accelerator.is_main_process:
                 seconds = time.monotonic() - since
-                _report(run, finetuner.step, recent, len(recent) * settings.batch / seconds)
+                report(run, finetuner, recent, len(recent) * settings.batch / seconds)
                 recent, since = [], time.monotonic()
             if finetuner.step % settings.save == 0:
                 save()
+            if held is not None and (
+                finetuner.step % settings.evaluate_every == 0 or finetuner.step == settings.steps
+            ):
+                since += look()
     save()
-
-
-def _report(run: Path, step: int, recent: Sequence[Loss], frames_per_s: float) -> None:
-    row: dict[str, float] = {'step': step}
-    for name in ('total', 'imitation', 'distillation'):
-        values = torch.stack([getattr(terms, name) for terms in recent])
-        row[name] = round(float(values.mean()), 5)
-    row['frames_per_s'] = round(frames_per_s, 1)
-    _log(run, row)
-
-
-def _log(run: Path, row: dict[str, Any]) -> None:
-    with (run / LOG).open('a', encoding='utf-8') as log:
-        log.write(json.dumps(row) + '\n')
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -124,7 +188,8 @@ def main(argv: list[str] | None = None) -> int:
     accelerator = Accelerator(cpu=arguments.device == 'cpu')
     try:
         settings = _settings(arguments)
-        finetuner, base = prepare(arguments, settings, accelerator)
+        prepared = prepare(arguments, settings, accelerator)
+        finetuner = prepared.finetuner
         if arguments.dry_run:
             count = sum(p.numel() for p in finetuner.learned.values())
             accelerator.print(
@@ -134,12 +199,20 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         arguments.out.mkdir(parents=True, exist_ok=True)
         finetuner.step = load_state(
-            arguments.out, settings, base, finetuner.learned, finetuner.optimizer
+            arguments.out, settings, prepared.base, finetuner.learned, finetuner.optimizer
         )
         if accelerator.is_main_process:
-            facts = {'settings': dataclasses.asdict(settings), 'from_step': finetuner.step}
-            _log(arguments.out, facts | {'base': base, 'made_by': provenance()})
-        train(finetuner, arguments.out, base, accelerator)
+            facts = {
+                'settings': dataclasses.asdict(settings),
+                'from_step': finetuner.step,
+                'processes': accelerator.num_processes,
+                'base': prepared.base,
+                'made_by': provenance(),
+            }
+            if prepared.held is not None:
+                facts['teacher'] = dataclasses.asdict(prepared.held.teacher)
+            write_row(arguments.out, facts)
+        train(prepared, arguments.out, accelerator)
     except (SqilError, OSError) as error:
         print(f'sqil-train: {type(error).__name__}: {error}', file=sys.stderr)
         return 1
@@ -170,6 +243,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--data', type=Path, nargs='+', required=True, help='episode trees')
     parser.add_argument('--episodes', type=int, help='only so many, evenly spread over the data')
     parser.add_argument('--scores', type=Path, help='of these data, by sqil-score')
+    parser.add_argument('--held', type=Path, nargs='+', default=[], help='trees to look at')
+    parser.add_argument('--held-frames', type=int, default=256, help='how many of their frames')
     parser.add_argument('--out', type=Path, required=True, help='run directory')
     parser.add_argument('--preset', type=Path, help='YAML file of settings')
     parser.add_argument('--device', choices=['cpu', 'auto'], default='auto')

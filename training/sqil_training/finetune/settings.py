@@ -41,6 +41,7 @@ class FinetuneSettings:
         seed: of frames, jitter and first values.
         report: updates between two lines of the log.
         save: updates between two checkpoints.
+        evaluate_every: updates between two looks at held-out frames; 0 for none.
     """
 
     method: str = 'sqil'
@@ -64,6 +65,7 @@ class FinetuneSettings:
     seed: int = 0
     report: int = 25
     save: int = 200
+    evaluate_every: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained.
@@ -93,6 +95,7 @@ class FinetuneSettings:
             'cool_down',
             'weight_decay',
             'dropout',
+            'evaluate_every',
         ):
             if not getattr(self, name) >= 0:
                 raise ParameterError(f'{name} is {getattr(self, name)}; it must be 0 or more.')

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from sqil_ros.errors import TrainingError
 from sqil_training.finetune.settings import FinetuneSettings
+from sqil_training.finetune.sharding import part_like, whole
 from sqil_training.whole_file import whole_file
 
 STATE = 'state.safetensors'
 _MOMENTS = ('step', 'exp_avg', 'exp_avg_sq')
-# A longer run or another rhythm of reports is the same run.
-_FREE = ('steps', 'report', 'save')
+# A longer run or another rhythm of reports and looks is the same run.
+_FREE = ('steps', 'report', 'save', 'evaluate_every')
 
 
 def save_state(
@@ -34,8 +35,11 @@ def save_state(
     base: str,
     learned: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    write: bool = True,
 ) -> None:
     """Write the state after ``step`` updates.
+
+    Where the weights are shared out, every process must call; ``write`` is for one of them.
 
     Args:
         run: directory of the run.
@@ -44,15 +48,18 @@ def save_state(
         base: digest of the checkpoint and fingerprint of the data, which must not change.
         learned: trainable parameters by name.
         optimizer: AdamW over them.
+        write: whether this process is the one that writes.
 
     Raises:
         OSError: the disk is full; the state before stays.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in learned.items():
-        tensors[f'weight.{name}'] = parameter.detach()
+        tensors[f'weight.{name}'] = whole(parameter.detach())
         for key in _MOMENTS:
-            tensors[f'{key}.{name}'] = optimizer.state[parameter][key]
+            tensors[f'{key}.{name}'] = whole(optimizer.state[parameter][key])
+    if not write:
+        return
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     facts = {'step': str(step), 'settings': json.dumps(_fixed(settings)), 'base': base}
     with whole_file(run / STATE) as file:
@@ -85,10 +92,11 @@ def load_state(
     _require_same_run(path, facts, settings, base)
     with torch.no_grad():
         for name, parameter in learned.items():
-            parameter.copy_(tensors[f'weight.{name}'])
+            parameter.copy_(part_like(tensors[f'weight.{name}'], parameter))
+            moments = {key: tensors[f'{key}.{name}'] for key in _MOMENTS}
             optimizer.state[parameter] = {
-                key: tensors[f'{key}.{name}'].to('cpu' if key == 'step' else parameter.device)
-                for key in _MOMENTS
+                key: moment if key == 'step' else part_like(moment, parameter)
+                for key, moment in moments.items()
             }
     return int(facts['step'])
 

@@ -18,6 +18,7 @@ from sqil_training.batches import draw_jitter, soft_bins
 from sqil_training.finetune.frames import WeightedFrames
 from sqil_training.finetune.objective import OBJECTIVES, Loss, loss
 from sqil_training.finetune.settings import FinetuneSettings
+from sqil_training.finetune.sharding import shard, sharding_wanted
 from sqil_training.finetune.student import ActionLogits
 
 _SEED_STRIDE = 1_000_003
@@ -35,6 +36,7 @@ class Finetuner:
 
     Attributes:
         step: updates made so far.
+        network: the student.
         learned: the trainable parameters by name.
         optimizer: AdamW over them.
     """
@@ -56,11 +58,16 @@ class Finetuner:
             frames: what it is trained with.
             accelerator: of this process.
         """
-        self.settings, self.frames, self.step = settings, frames, 0
+        self.settings, self.frames, self.step, self.network = settings, frames, 0, student
         self._accelerator, self._policy = accelerator, teacher
         self._teacher = ActionLogits(teacher.model).to(accelerator.device).eval()
         # Nothing of these networks behaves differently in training but LoRA's dropout.
         self._student = ActionLogits(student).train(settings.dropout > 0.0)
+        if sharding_wanted(accelerator):
+            shard(self._teacher, accelerator)
+            shard(self._student, accelerator)
+        else:
+            self._student = accelerator.prepare_model(self._student)
         self.learned = {n: p for n, p in student.named_parameters() if p.requires_grad}
         self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
             self.learned.values(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -70,7 +77,6 @@ class Finetuner:
                 f'A batch of {settings.batch} cannot be shared evenly by '
                 f'{accelerator.num_processes} processes; choose a multiple of that.'
             )
-        self._student = accelerator.prepare_model(self._student)
 
     def train(self) -> Iterator[Loss]:
         """Update after update to the last one; yields the loss before each, over all processes.

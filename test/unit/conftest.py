@@ -100,8 +100,8 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Path:
-    """Two episodes of 9 frames that are not among ``data``."""
+    """Two episodes of 6 frames that are not among ``data``."""
     root = tmp_path / 'held'
-    for index in (7, 8):
-        write_episode(episode_folder(root, 'lift_eggplant', 'h', index), random_episode(index, 9))
+    for index in (77, 78):
+        write_episode(episode_folder(root, 'lift_eggplant', 'h', index), random_episode(index, 6))
     return root

@@ -98,7 +98,7 @@ def test_the_report_holds_what_the_card_and_the_table_show(profiled, held, tmp_p
     asked = [*asked, '--scores', scores, '--report', report, '--to', folder]
     assert export([*map(str, asked)]) == 0
     content = json.loads(report.read_text())
-    assert content['data']['frames'] == 6
+    assert content['data']['frames'] == 12
     assert content['provenance']['command']
     rows = {row['form']: row for row in content['forms']}
     assert list(rows) == [FULL, FAKE, PACKED, EXECUTED]

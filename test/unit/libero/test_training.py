@@ -3,17 +3,19 @@
 
 import numpy as np
 import pytest
+from sqil_training.behaviour_cloning import Settings, Trainer
 from sqil_training.command_shift import shifted
 from sqil_training.demonstrations import Demonstrations
 from sqil_training.demonstrator import Noise
 from sqil_training.domains import DOMAINS
-from sqil_training.episodes import episode_folder, read_episode, write_episode
+from sqil_training.episodes import episode_folder, observation_at, read_episode, write_episode
 from sqil_training.libero.demonstrator import demonstrate
 from sqil_training.libero.domain import LIBERO_OBJECT
 from sqil_training.libero.tasks import POINTS, TASKS, task_by_name
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import EpisodeError
+from sqil_ros.errors import ContractMismatch, EpisodeError
+from sqil_ros.policy.loader import load_policy
 
 CONTRACT = Contract.load(LIBERO_OBJECT.contract)
 CLEAN = Noise(clean_share=1.0)
@@ -88,3 +90,15 @@ def test_what_is_written_reads_back(root, episode):
         found.privileged['labels'].reshape(-1, 10, 7)[:, 0], found.actions
     )
     np.testing.assert_array_equal(found.actions, episode.actions)
+
+
+def test_a_policy_of_liberos_robot_trains_and_is_no_policy_of_another(root, episode, tmp_path):
+    data = Demonstrations([root], LIBERO_OBJECT)
+    trainer = Trainer(Settings(batch=4), data)
+    terms = trainer.train_step(data.draw(np.random.default_rng(0), 4, relabel=1.0, shift=1.0))
+    assert np.isfinite(list(terms.values())).all()
+    trainer.export(tmp_path / 'checkpoint')
+    policy = load_policy(tmp_path / 'checkpoint', 'fp', CONTRACT)
+    assert policy.act(observation_at(episode, 0)).actions.shape == (1, 7)
+    with pytest.raises(ContractMismatch, match=CONTRACT.hash):
+        load_policy(tmp_path / 'checkpoint', 'fp', Contract.load())

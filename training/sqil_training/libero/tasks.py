@@ -32,7 +32,8 @@ class Item:
 
     Attributes:
         name: LIBERO's category.
-        grip_height: where the fingers hold it, above the origin of its body [m].
+        grip_height: where the fingers hold it, above the origin of its body [m]; the palm is 33 mm
+            above the fingers' middle, so no more than that below its top.
         width: distance of the finger pads while they hold it [m].
     """
 
@@ -69,14 +70,14 @@ class LiberoTask:
 ITEMS = (
     Item('alphabet_soup', 0.010, 0.063),
     Item('cream_cheese', 0.003, 0.042),
-    Item('salad_dressing', 0.030, 0.052),
-    Item('bbq_sauce', 0.020, 0.046),
-    Item('ketchup', 0.030, 0.057),
+    Item('salad_dressing', 0.048, 0.037),
+    Item('bbq_sauce', 0.027, 0.046),
+    Item('ketchup', 0.048, 0.040),
     Item('tomato_sauce', 0.010, 0.062),
     Item('butter', 0.003, 0.040),
-    Item('milk', 0.010, 0.053),
+    Item('milk', 0.036, 0.053),
     Item('chocolate_pudding', 0.000, 0.046),
-    Item('orange_juice', 0.010, 0.053),
+    Item('orange_juice', 0.036, 0.053),
 )
 POINTS = (*(item.name for item in ITEMS), BASKET)
 """Things whose places are recorded, in this order; among the key points the TCP comes last."""

@@ -4,7 +4,7 @@ import importlib.util
 import numpy as np
 import pytest
 from sqil_training.libero.__main__ import main
-from sqil_training.libero.collect import plan
+from sqil_training.libero.collect import BLOCK, plan
 from sqil_training.libero.judge import act_as_expert, judged
 from sqil_training.libero.tasks import INITIAL_STATES, MAX_STEPS, PLACEMENTS, TASKS
 
@@ -26,11 +26,14 @@ def test_who_stands_still_fails_when_the_time_is_over(arm):
     assert outcome.steps == MAX_STEPS
 
 
+def test_tasks_are_collected_in_blocks(tmp_path):
+    jobs = plan(tmp_path, 'expert', ['butter', 'milk'], BLOCK + 1, 5)
+    assert [job.task for job in jobs] == ['butter'] * BLOCK + ['milk'] * BLOCK + ['butter', 'milk']
+    assert [job.seed for job in jobs] == [*range(5, 5 + BLOCK)] * 2 + [5 + BLOCK] * 2
+
+
 def test_collected_episodes_are_not_collected_again(tmp_path):
     jobs = plan(tmp_path, 'expert', ['butter', 'milk'], 2, 5)
-    assert [(job.task, job.seed) for job in jobs] == [
-        ('butter', 5), ('milk', 5), ('butter', 6), ('milk', 6),
-    ]  # fmt: skip
     jobs[0].folder.mkdir(parents=True)
     (jobs[0].folder / 'episode.json').touch()
     assert plan(tmp_path, 'expert', ['butter', 'milk'], 2, 5) == jobs[1:]

@@ -4,3 +4,5 @@
 Only `scene` imports LIBERO, which lives in an environment of its own (`make judge-libero`), and
 only `arms` imports `scene`, when the first arm is asked for.
 """
+
+import sqil_ros.sim  # noqa: F401  it chooses the renderer before anybody imports mujoco

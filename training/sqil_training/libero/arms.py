@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arms of this process, one a task: to build a scene takes as long as an episode."""
+"""The arm of this process: one scene at a time, for each takes about a gigabyte."""
 
 from __future__ import annotations
-
-from functools import cache
 
 from sqil_ros.contract import Contract
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.tasks import CONTRACT, task_by_name
 
+_arms: dict[str, LiberoArm] = {}
 
-@cache
+
 def arm_of(task: str) -> LiberoArm:
-    """The arm of a task, built when it is first asked for.
+    """The arm of a task; a scene of another task is closed and this one built, in seconds.
 
     Raises:
         SceneError: there is no such task.
     """
     from sqil_training.libero.scene import LiberoScene  # LIBERO only when it is needed
 
-    return LiberoArm(LiberoScene(task_by_name(task), Contract.load(CONTRACT)))
+    if task not in _arms:
+        wanted = task_by_name(task)
+        while _arms:
+            _arms.popitem()[1].scene.close()
+        _arms[task] = LiberoArm(LiberoScene(wanted, Contract.load(CONTRACT)))
+    return _arms[task]

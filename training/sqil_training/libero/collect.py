@@ -23,6 +23,9 @@ from sqil_training.libero.demonstrator import demonstrate
 from sqil_training.libero.tasks import FIRST_HELD_OUT_SEED, task_by_name
 from sqil_training.libero.workers import results
 
+BLOCK = 10
+"""Episodes before the scene is changed: an unfinished collection should have all tasks."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -34,7 +37,7 @@ class Job:
 
 
 def plan(out: Path, collection: str, tasks: Sequence[str], episodes: int, first: int) -> list[Job]:
-    """Episodes that do not exist yet, every task in turn.
+    """Episodes that do not exist yet, ``BLOCK`` of every task in turn.
 
     Raises:
         SceneError: a seed is one of those that are kept for measuring the expert.
@@ -46,8 +49,9 @@ def plan(out: Path, collection: str, tasks: Sequence[str], episodes: int, first:
         )
     jobs = [
         Job(task, seed, episode_folder(out, task, collection, seed))
-        for seed in range(first, first + episodes)
+        for start in range(first, first + episodes, BLOCK)
         for task in tasks
+        for seed in range(start, min(start + BLOCK, first + episodes))
     ]
     return [job for job in jobs if not (job.folder / 'episode.json').exists()]
 

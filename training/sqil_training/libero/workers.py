@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs on several processes, those of one task always on the same: it builds the scene once."""
+"""Jobs on several processes, those of one task always on the same, which has its scene."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def paired_interval(both: int, only_a: int, only_b: int, neither: int) -> tuple[
     low_a, high_a = wilson_interval(both + only_a, n)
     low_b, high_b = wilson_interval(both + only_b, n)
     margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    agreement = both * neither - only_a * only_b
+    agreement = float(both * neither - only_a * only_b)
     if agreement > 0:
         agreement = max(0.0, agreement - n / 2)
     phi = agreement / math.sqrt(margins) if margins else 0.0

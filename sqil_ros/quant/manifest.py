@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -177,6 +177,15 @@ def _said(facts: Profile | LayerGroup) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in _OPTIONAL or v != _OPTIONAL[k]}
 
 
+def _inside(name: Any) -> bool:
+    """Whether a file of this name lies in the manifest's folder."""
+    if not isinstance(name, str):
+        return False
+    path = PurePosixPath(name)
+    plain = path.as_posix() == name and path.name != ''
+    return plain and not path.is_absolute() and '..' not in path.parts
+
+
 class _Parser:
     """Checks a manifest by hand, so that an error can name what is wrong."""
 
@@ -243,8 +252,7 @@ class _Parser:
     def files(self, raw: Any) -> dict[str, FileEntry]:
         self.need('files', raw, isinstance(raw, dict) and bool(raw), 'a mapping of file names')
         for name, entry in raw.items():
-            inside = isinstance(name, str) and Path(name).name == name and name not in ('.', '..')
-            self.need('files', name, inside, 'names of files beside the manifest')
+            self.need('files', name, _inside(name), 'files beside the manifest or below it')
             self.keys(f'files {name}', entry, {'sha256', 'size'})
             self.digest(f'sha256 of {name}', entry['sha256'], _SHA256)
             size = entry['size']

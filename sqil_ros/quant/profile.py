@@ -171,7 +171,7 @@ def write_profile(
         measured = {**profile.measured, 'memory_bytes': memory}
         profile = dataclasses.replace(profile, measured=measured)
         write_manifest(partial, profile)
-        _install(partial, parent / name)
+        install(partial, parent / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return profile
@@ -206,6 +206,16 @@ def apply_profile(model: nn.Module, directory: Path, back_end: str | None = None
     except ProfileError as error:
         raise ProfileError(f'{path}: {error}') from error
     return profile
+
+
+def install(partial: Path, final: Path) -> None:
+    """Rename a folder into place; whoever reads the old files now keeps reading the old files."""
+    retired = final.with_name(f'.{final.name}.retired')
+    shutil.rmtree(retired, ignore_errors=True)
+    if final.exists():
+        final.replace(retired)
+    partial.replace(final)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def _read_back(directory: Path, model: nn.Module, layers: Mapping[str, Quantized]) -> int:
@@ -269,13 +279,3 @@ def _verify(path: Path, entry: FileEntry, quick: bool) -> None:
             f'{path} has sha256 {found[:12]}..., the profile says {entry.sha256[:12]}...: it was '
             'altered. Fetch the profile again.'
         )
-
-
-def _install(partial: Path, final: Path) -> None:
-    """Rename into place; whoever reads the old files now keeps reading the old files."""
-    retired = final.with_name(f'.{final.name}.retired')
-    shutil.rmtree(retired, ignore_errors=True)
-    if final.exists():
-        final.replace(retired)
-    partial.replace(final)
-    shutil.rmtree(retired, ignore_errors=True)

@@ -74,12 +74,23 @@ class RealTime:
         self.began_s = time.monotonic()
         self.again: list[str] = []
 
+    @pytest.hookimpl(trylast=True)  # after the conftests of the folders have marked their tests
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Give every try the time that a test has otherwise; pytest-timeout counts all of them."""
+        for item in filter(_against_the_clock, items):
+            own = item.get_closest_marker('timeout')
+            one_s = float(own.args[0] if own else config.getini('timeout') or 0.0)
+            if one_s:
+                item.add_marker(pytest.mark.timeout(TRIES * (one_s + PATIENCE_S)), append=False)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> bool | None:
         """Run one test, again if it failed while the machine stood still."""
-        if not any(item.get_closest_marker(mark) for mark in MARKS):
+        if not _against_the_clock(item):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for left in reversed(range(TRIES)):
@@ -109,6 +120,10 @@ class RealTime:
     def pytest_unconfigure(self) -> None:
         """End the witnesses."""
         self.witnesses.close()
+
+
+def _against_the_clock(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in MARKS)
 
 
 def _excuse(item: pytest.Item, reports: list[pytest.TestReport], stall_s: float) -> None:

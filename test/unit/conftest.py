@@ -96,3 +96,11 @@ def data(tmp_path: Path) -> Path:
         folder = episode_folder(root, 'lift_eggplant', 'c', index)
         write_episode(folder, random_episode(index, 8 + 2 * index))
     return root
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Path:
+    """One episode of 6 frames that is not among ``data``."""
+    root = tmp_path / 'held'
+    write_episode(episode_folder(root, 'lift_eggplant', 'h', 0), random_episode(77, 6))
+    return root

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ def test_manifests_round_trip(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == PROFILE
 
 
+def test_a_file_may_lie_below_the_manifest(tmp_path: Path) -> None:
+    deeper = dataclasses.replace(PROFILE, files={'adapter/x': FileEntry('c' * 64, 7)})
+    write_manifest(tmp_path, deeper)
+    assert read_manifest(tmp_path) == deeper
+
+
 def put(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return lambda raw: raw.__setitem__(key, value)
 
@@ -72,7 +79,10 @@ def put(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put('base', 'abc'), "base is 'abc'"),
         (put('contract', 3), 'contract is 3'),
         (put('files', {}), 'files is {}'),
-        (put('files', {'../x': {'sha256': 'c' * 64, 'size': 1}}), 'beside the manifest'),
+        *(
+            (put('files', {name: {'sha256': 'c' * 64, 'size': 1}}), 'beside the manifest')
+            for name in ('../x', 'a/../x', '/x', 'a//x', '.', '', 3)
+        ),
         (put('files', {'x': {'sha256': 'c' * 63, 'size': 1}}), 'sha256 of x'),
         (put('files', {'x': {'sha256': 'c' * 64, 'size': -1}}), 'size of x is -1'),
         (put('measured', 3), 'measured is 3'),

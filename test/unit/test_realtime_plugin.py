@@ -40,11 +40,11 @@ class Quiet:
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    def go(stall_s, failures, logic=True):
+    def go(stall_s, failures, logic=True, arguments=()):
         monkeypatch.setattr(realtime, 'Witnesses', lambda: Quiet(stall_s))
         pytester.makeini('[pytest]\nmarkers = emulator: x\n')
         pytester.makepyfile(FLAKY.format(failures=failures, logic=logic))
-        return pytester.runpytest_inprocess('-rs', plugins=[realtime])
+        return pytester.runpytest_inprocess('-rs', *arguments, plugins=[realtime])
 
     return go
 
@@ -68,6 +68,17 @@ def test_a_machine_that_never_calms_down_is_named_as_the_reason(run):
     result = run(stall_s=0.1, failures=3)
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(['SKIPPED*disturbed 3 times*0.100 s'])
+
+
+def test_every_try_has_the_time_of_a_whole_test(run, pytester):
+    pytester.makeconftest("""
+        def pytest_runtest_setup(item):
+            print('TIME', item.name, [mark.args for mark in item.iter_markers('timeout')])
+    """)
+    result = run(stall_s=0.0, failures=0, arguments=['-s', '-o', 'timeout=100'])
+    lines = [line.strip('.') for line in result.outlines if 'TIME' in line]
+    assert lines[0].endswith('test_in_real_time [(480.0,)]')
+    assert lines[1].endswith('test_of_logic []')
 
 
 def test_logic_is_never_excused(run):

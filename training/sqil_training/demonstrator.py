@@ -119,6 +119,10 @@ class EpisodeRecorder:
         rows['labels'].append(np.concatenate([_as_row(labels[task.name]) for task in TASKS]))
         return observation, labels[self._task.name]
 
+    def relabel(self, action: Action) -> None:
+        """Put another teacher's answer in the place of the expert's last label."""
+        self._rows['action'][-1] = _as_row(action)
+
     def execute(self, action: Action) -> None:
         """Carry out ``action`` and judge the outcome."""
         self._rows['executed'].append(_as_row(action))

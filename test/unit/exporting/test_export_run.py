@@ -2,10 +2,7 @@
 import pytest
 import torch
 from sqil_training.export import main as export
-from sqil_training.export import read_run
-from sqil_training.finetune.student import load_student
-from sqil_training.quantize import main as quantize
-from sqil_training.train import main as train
+from sqil_training.exporting.trained_run import read_run, trained_student
 
 from sqil_ros.contract import Contract
 from sqil_ros.policy.loader import load_policy
@@ -14,25 +11,8 @@ from sqil_ros.quant.size import packed_layers
 CONTRACT = Contract.load()
 
 
-@pytest.fixture
-def trained(checkpoint, data, tmp_path):
-    def run(*words):
-        if not (checkpoint / 'profiles' / 'int3_rtn').exists():
-            assert quantize(['--checkpoint', str(checkpoint), '--bits', '3']) == 0
-        out = tmp_path / 'run'
-        asked = ['--checkpoint', checkpoint, '--data', data, '--out', out, '--steps', 3]
-        small = ['--batch', 4, '--rank', 2, '--threads', 1, '--device', 'cpu']
-        assert train([*map(str, [*asked, *small]), '--learning-rate', '0.01', *words]) == 0
-        return out
-
-    return run
-
-
 def student_of(run, checkpoint):
-    settings, _, weights = read_run(run)
-    student = load_student(checkpoint, settings, CONTRACT)
-    student.load_state_dict(weights, strict=False)
-    return student
+    return trained_student(run, read_run(run), checkpoint, CONTRACT)
 
 
 @pytest.mark.parametrize('adapter', ['beside', 'merged'])

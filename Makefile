@@ -14,7 +14,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo view test check bench format lock clean
+.PHONY: help setup demo view test check bench judge-libero format lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -39,6 +39,10 @@ check: setup  ## linter, format and types
 bench: setup  ## measure image transport anew (docs/results)
 	@$(RUN) -m sqil_ros.nodes.image_transport_bench --json docs/results/image_transport.json
 
+judge-libero: setup  ## LIBERO judges a policy; ARGS='judge --profiles fp,int4_rtn --json out/l.json'
+	@$(RUN) scripts/setup_libero.py
+	@.venv-libero/bin/python -m sqil_training.libero $(or $(ARGS),--help)
+
 format: setup  ## let the formatter mend what it can
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
@@ -47,5 +51,5 @@ lock:  ## resolve constraints.txt anew
 	@scripts/lock.sh
 
 clean:  ## remove what the verbs made, .venv included
-	rm -rf .venv build install log out .mypy_cache .pytest_cache .ruff_cache .hypothesis sqil_ros/engine/*.so
+	rm -rf .venv .venv-libero build install log out .mypy_cache .pytest_cache .ruff_cache .hypothesis sqil_ros/engine/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Writes constraints.txt anew: one exact version of everything, for each Python from 3.10 to 3.12.
+# Writes constraints.txt anew: one exact version of everything, for each Python from 3.10 to 3.12; and
+# constraints-libero.txt: what LIBERO needs beyond that.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,13 +10,24 @@ trap 'rm -rf "$tools"' EXIT
 python3 -m venv "$tools"
 "$tools/bin/pip" install --quiet uv
 
-{
-  echo '# Exact versions of everything, for Python 3.10 to 3.12 on Linux. Written by `make lock`; do not edit.'
-  "$tools/bin/uv" pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header \
-    requirements/*.txt |
+resolve() {
+  "$tools/bin/uv" pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header "$@" |
     # What holds on every machine that is supported need not be said on every line.
     sed -E -e "s/ and (platform_machine|sys_platform|platform_python_implementation) [!=]= '[A-Za-z0-9_]+'//g" \
            -e "s/ and python_full_version < '3.13'//" \
            -e "s/ ; python_full_version < '3.13'$//"
+}
+
+{
+  echo '# Exact versions of everything, for Python 3.10 to 3.12 on Linux. Written by `make lock`; do not edit.'
+  resolve requirements/*.txt
 } >"$tools/constraints.txt"
 mv "$tools/constraints.txt" constraints.txt
+
+# A package of constraints.txt is seen through .venv. opencv-python-headless has what opencv-python has but windows.
+{
+  echo '# What LIBERO needs beyond constraints.txt. Written by `make lock`; do not edit.'
+  resolve --constraint constraints.txt requirements/run.txt requirements/judges/libero.txt |
+    grep -vE "^($(grep -oE '^[a-z0-9._-]+' constraints.txt | paste -sd'|')|opencv-python)=="
+} >"$tools/constraints-libero.txt"
+mv "$tools/constraints-libero.txt" constraints-libero.txt

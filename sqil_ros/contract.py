@@ -81,11 +81,12 @@ class Contract:
                 f'{sorted(found - wanted)}; a contract has exactly {sorted(wanted)}.'
             )
         raw['cameras'] = tuple(Camera(**camera) for camera in raw['cameras'])
-        for name, length in (('tool_down', 4), ('tcp_offset', 6), ('home', 6)):
+        for name, lengths in (('tool_down', (4,)), ('tcp_offset', (6,)), ('home', (6, 7))):
             raw[name] = tuple(float(value) for value in raw[name])
-            if len(raw[name]) != length:
+            if len(raw[name]) not in lengths:
                 raise ContractMismatch(
-                    f'{source}: {name} has {len(raw[name])} values; it needs {length}.'
+                    f'{source}: {name} has {len(raw[name])} values; it needs '
+                    f'{" or ".join(map(str, lengths))}.'
                 )
         return cls(**raw)
 

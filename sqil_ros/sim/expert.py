@@ -12,19 +12,11 @@ import math
 
 import numpy as np
 
-from sqil_ros.geometry import (
-    matrix_from_quat,
-    quat_conjugate,
-    quat_from_rotvec,
-    quat_multiply,
-    rotvec_from_quat,
-)
+from sqil_ros.geometry import matrix_from_quat, quat_from_rotvec, quat_multiply
+from sqil_ros.sim.steering import CLOSED, OPEN, step_towards, turn_between, without_tilt
 from sqil_ros.sim.tasks import SceneState, Task
 from sqil_ros.types import Action, Array, Pose
 
-STEP_M = 0.04
-STEP_RAD = 0.12
-OPEN, CLOSED = 1.0, 0.0
 _APPROACH_HEIGHT = 0.12
 _CARRY_HEIGHT = 0.20
 _LIFT_HEIGHT = 0.20
@@ -54,7 +46,7 @@ def expert_action(
         return _carry(task, state, source, command, tool_down)
     if task.target is not None and gripper_command >= 0.5 and _arrived(task, state, source):
         goal = np.array([*command.position[:2], _CARRY_HEIGHT])
-        return _action(goal, command, _without_tilt(command, tool_down), OPEN)
+        return step_towards(goal, command, without_tilt(command, tool_down), OPEN)
     return _fetch(task, state, source, grasp, command, gripper_command, tool_down)
 
 
@@ -81,7 +73,7 @@ def _fetch(
 ) -> Action:
     yaw = _grasp_yaw(source) if task.source == 'eggplant' else 0.0
     wanted = quat_multiply(quat_from_rotvec(np.array([0.0, 0.0, yaw])), tool_down)
-    turn = abs(_turn(command.quaternion, wanted)[2])
+    turn = abs(turn_between(command.quaternion, wanted)[2])
     sideways = math.hypot(*(grasp[:2] - command.position[:2]))
     raised = 1.5 * (sideways - 0.006) + 0.25 * (turn - 0.05)
     goal = grasp + [0.0, 0.0, float(np.clip(raised, 0.0, _APPROACH_HEIGHT))]
@@ -89,18 +81,18 @@ def _fetch(
     at_grasp = (
         math.hypot(off[0], off[1]) < 0.010
         and abs(off[2]) < 0.010
-        and abs(_turn(state.tcp.quaternion, wanted)[2]) < 0.12
+        and abs(turn_between(state.tcp.quaternion, wanted)[2]) < 0.12
     )
     # Once closing, keep at it while the fingers are still on the way to the object.
     closing = gripper_command < 0.5 and np.linalg.norm(off) < 0.02 and state.gripper > 0.3
-    return _action(goal, command, wanted, CLOSED if at_grasp or closing else OPEN)
+    return step_towards(goal, command, wanted, CLOSED if at_grasp or closing else OPEN)
 
 
 def _carry(task: Task, state: SceneState, source: Pose, command: Pose, tool_down: Array) -> Action:
-    upright = _without_tilt(command, tool_down)
+    upright = without_tilt(command, tool_down)
     if task.target is None:
         goal = np.array([*command.position[:2], _LIFT_HEIGHT])
-        return _action(goal, command, upright, CLOSED)
+        return step_towards(goal, command, upright, CLOSED)
     # Steer the object, not the fingers: it may have slipped when it was gripped.
     target = state.objects[task.target].position
     offset = state.tcp.position - source.position
@@ -114,33 +106,7 @@ def _carry(task: Task, state: SceneState, source: Pose, command: Pose, tool_down
         math.hypot(apart[0], apart[1]) < _RELEASE_RADIUS[task.name]
         and apart[2] < task.release_height + 0.008
     )
-    return _action(goal, command, upright, OPEN if release else CLOSED)
-
-
-def _action(goal: Array, command: Pose, orientation: Array, gripper: float) -> Action:
-    way = goal - command.position
-    # Rise before going sideways: whatever is in the way stands on the counter.
-    way[:2] *= float(np.clip(1.0 - (way[2] - 0.015) / 0.04, 0.0, 1.0))
-    delta = np.concatenate(
-        [_shortened(way, STEP_M), _shortened(_turn(command.quaternion, orientation), STEP_RAD)]
-    )
-    return Action(delta, gripper)
-
-
-def _shortened(vector: Array, limit: float) -> Array:
-    norm = float(np.linalg.norm(vector))
-    return vector * (limit / norm) if norm > limit else vector
-
-
-def _turn(start: Array, end: Array) -> Array:
-    return rotvec_from_quat(quat_multiply(end, quat_conjugate(start)))
-
-
-def _without_tilt(command: Pose, tool_down: Array) -> Array:
-    """The orientation that keeps the command's yaw and points straight down."""
-    relative = matrix_from_quat(quat_multiply(command.quaternion, quat_conjugate(tool_down)))
-    yaw = math.atan2(relative[1, 0], relative[0, 0])
-    return quat_multiply(quat_from_rotvec(np.array([0.0, 0.0, yaw])), tool_down)
+    return step_towards(goal, command, upright, OPEN if release else CLOSED)
 
 
 def _grasp_yaw(source: Pose) -> float:

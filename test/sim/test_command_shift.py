@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from sqil_training.command_shift import eggplant_axis, shifted
+from sqil_training.command_shift import shifted
 from sqil_training.demonstrator import EpisodeRecorder
+from sqil_training.toy_sink_domain import TOY_SINK, eggplant_axis
 
 from sqil_ros.contract import Contract, pose_from_state
 from sqil_ros.sim.arm import SimulatedArm
@@ -27,16 +28,11 @@ def steps():
     return recorder.episode(), states
 
 
-def axis_of(episode):
-    labels = episode.privileged['labels'].reshape(len(episode), -1, 7)
-    return eggplant_axis(episode.commands, labels[:, 3])
-
-
 @pytest.mark.parametrize('task', range(len(TASKS)))
 def test_the_answer_to_another_command_is_the_experts(steps, task):
     episode, states = steps
     rng = np.random.default_rng(0)
-    axes = axis_of(episode)
+    axes = TOY_SINK.axis(episode)
     changed = 0
     for t, state in enumerate(states):
         proprio = np.concatenate([episode.states[t], episode.commands[t]])
@@ -44,7 +40,9 @@ def test_the_answer_to_another_command_is_the_experts(steps, task):
             continue  # only questions with an open gripper are asked about other tasks
         objects = episode.privileged['objects'][t].reshape(-1, 3)
         label = episode.privileged['labels'][t].reshape(-1, 7)[task]
-        other, answer = shifted(CONTRACT, proprio, objects, axes[t], task, label, rng)
+        other, answer = shifted(
+            TOY_SINK.expert, CONTRACT, proprio, objects, axes[t], task, label, rng
+        )
         np.testing.assert_array_equal(other[:7], proprio[:7])
         if np.array_equal(other, proprio):
             np.testing.assert_array_equal(answer, label)
@@ -62,7 +60,9 @@ def test_a_label_that_the_record_does_not_explain_is_left_alone(steps):
     proprio = np.concatenate([episode.states[0], episode.commands[0]])
     objects = episode.privileged['objects'][0].reshape(-1, 3)
     label = np.full(7, 0.01)
-    other, answer = shifted(CONTRACT, proprio, objects, 0.0, 0, label, np.random.default_rng(0))
+    other, answer = shifted(
+        TOY_SINK.expert, CONTRACT, proprio, objects, 0.0, 0, label, np.random.default_rng(0)
+    )
     np.testing.assert_array_equal(other, proprio)
     np.testing.assert_array_equal(answer, label)
 
@@ -71,7 +71,7 @@ def test_the_eggplants_axis_is_told_by_the_answers(steps):
     episode, states = steps
     _, _, z, w = states[0].objects['eggplant'].quaternion
     yaw = (2.0 * np.arctan2(z, w) + 0.5 * np.pi) % np.pi - 0.5 * np.pi
-    np.testing.assert_allclose(axis_of(episode)[:10], yaw, atol=0.02)
+    np.testing.assert_allclose(TOY_SINK.axis(episode)[:10], yaw, atol=0.02)
 
 
 def test_an_axis_that_no_answer_tells_is_unknown():

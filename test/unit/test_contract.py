@@ -27,6 +27,13 @@ def test_every_field_changes_the_hash():
     assert len(changed) == 5
 
 
+def test_the_judges_contract_is_sound_and_another():
+    judge = Contract.load(DEFAULT_PATH.with_name('libero_contract.yaml'))
+    assert judge.hash != CONTRACT.hash
+    assert len(judge.home) == 7
+    np.testing.assert_allclose(np.linalg.norm(judge.tool_down), 1.0)
+
+
 def test_comments_and_order_in_the_file_do_not_change_the_hash(tmp_path):
     lines = [
         line.split('#')[0].rstrip()

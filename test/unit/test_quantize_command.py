@@ -12,7 +12,7 @@ import pytest
 import torch
 from sqil_training.quantize import main
 
-from sqil_ros.contract import Contract
+from sqil_ros.contract import DEFAULT_PATH, Contract
 from sqil_ros.policy.loader import load_policy
 from sqil_ros.policy.openvla.checkpoint import load_model, save_checkpoint
 from sqil_ros.policy.openvla.config import tiny
@@ -47,6 +47,14 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 
 def quantize(checkpoint: Path, *arguments: str) -> int:
     return main(['--checkpoint', str(checkpoint), *arguments])
+
+
+def test_a_checkpoint_is_refused_under_another_contract(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = DEFAULT_PATH.with_name('libero_contract.yaml')
+    assert quantize(checkpoint, '--contract', str(other), '--bits', '8') == 1
+    assert Contract.load(other).hash in capsys.readouterr().err
 
 
 def test_profiles_act(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

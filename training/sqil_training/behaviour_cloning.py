@@ -4,6 +4,7 @@
 examples:
   sqil-train-bc --data data/expert --out runs/bc --steps 20000
   sqil-train-bc --data data/expert data/dagger --out runs/bc --steps 40000   (goes on from there)
+  sqil-train-bc --domain libero_object --data data/libero --out runs/libero
 
 The run directory holds `state.safetensors` + `state.json` (resume), `log.jsonl` (one line per
 report) and `checkpoint/` (the averaged weights in save_pretrained layout).
@@ -27,7 +28,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sqil_ros.contract import Contract
 from sqil_ros.policy.openvla.action_tokenizer import encode
 from sqil_ros.policy.openvla.checkpoint import save_checkpoint
 from sqil_ros.policy.openvla.config import OpenVLAConfig, tiny
@@ -36,7 +36,8 @@ from sqil_ros.policy.openvla.processor import Batch, Processor, pixels_from_imag
 from sqil_ros.policy.openvla.statistics import Normalizer, dataset_statistics
 from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
 from sqil_training.batches import draw_jitter, soft_bins
-from sqil_training.demonstrations import EGGPLANT, Demonstrations, Samples
+from sqil_training.demonstrations import Demonstrations, Samples
+from sqil_training.domains import DOMAINS
 from sqil_training.muon import Muon
 from sqil_training.readouts import Readouts
 from sqil_training.run_state import load_state, save_state
@@ -82,10 +83,10 @@ def learning_rate(settings: Settings, step: int) -> float:
 class Trainer:
     """One run: model, read-outs, optimiser, averaged weights."""
 
-    def __init__(self, settings: Settings, data: Demonstrations, contract: Contract) -> None:
+    def __init__(self, settings: Settings, data: Demonstrations) -> None:
         """Start from scratch."""
         torch.manual_seed(settings.seed)
-        self.settings, self.data, self.contract = settings, data, contract
+        self.settings, self.data = settings, data
         self.config: OpenVLAConfig = tiny()
         self.model = OpenVLA(self.config)
         patches = (self.config.image_size // self.config.dino['patch_size']) ** 2
@@ -96,7 +97,7 @@ class Trainer:
             patches,
         )
         self.statistics = dataset_statistics(
-            'toy_sink', data.actions, data.proprio, data.trajectories
+            data.domain.name, data.actions, data.proprio, data.trajectories
         )
         self.tokenizer = train_tokenizer()
         self.refresh_statistics()
@@ -182,7 +183,7 @@ class Trainer:
         )
         axis = self.readouts.axis_loss(
             features,
-            torch.from_numpy(samples.keypoints[:, :, EGGPLANT]).float(),
+            torch.from_numpy(samples.keypoints[:, :, self.data.domain.elongated]).float(),
             torch.from_numpy(samples.axis).float(),
         )
         turn = self.readouts.turn_loss(states[:, 0], torch.from_numpy(samples.turn).float())
@@ -234,7 +235,7 @@ class Trainer:
         }
         model.load_state_dict(weights, strict=False)
         save_checkpoint(
-            directory, model, self.tokenizer, self.statistics, self.contract, 'openvla-tiny'
+            directory, model, self.tokenizer, self.statistics, self.data.contract, 'openvla-tiny'
         )
 
 
@@ -290,6 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         '--out', type=Path, required=True, help='run directory; resumed if it has one'
     )
+    parser.add_argument('--domain', choices=sorted(DOMAINS), default='toy_sink')
     parser.add_argument('--minutes', type=float, default=math.inf, help='stop after this long')
     parser.add_argument('--threads', type=int, default=2, help='torch threads')
     defaults = Settings()
@@ -298,10 +300,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
-    contract = Contract.load()
-    data = Demonstrations(args.data, contract)
+    data = Demonstrations(args.data, DOMAINS[args.domain])
     args.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(settings, data, contract)
+    trainer = Trainer(settings, data)
     load_state(args.out, trainer)
     header = {'settings': asdict(settings), 'samples': len(data), 'from_step': trainer.step}
     with (args.out / 'log.jsonl').open('a', encoding='utf-8') as log:

@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import EpisodeError
-from sqil_ros.sim.objects import TASK_OBJECTS
-from sqil_ros.sim.tasks import TASKS
 from sqil_ros.types import Array
-from sqil_training.command_shift import eggplant_axis, shifted
+from sqil_training.command_shift import shifted
+from sqil_training.domain import Domain
 from sqil_training.episodes import Episode, decode_picture, episode_folders, read_episode
 
 
@@ -28,8 +27,9 @@ class Samples:
         images: (B, cameras, H, W, 3) uint8 RGB.
         keypoints: (B, cameras, P, 2) pixel positions in 0..1 (simulation only).
         places: (B, cameras, P, 3) the same points in metres, as :func:`_places` has them.
-        axis: (B, cameras) yaw of the eggplant as each camera can tell it [rad], NaN if unknown.
-        turn: (R,) from the command's yaw to the eggplant's where that is the source, else NaN.
+        axis: (B, cameras) direction of the domain's elongated object as each camera can tell it
+            [rad], NaN if unknown.
+        turn: (R,) from the command's yaw to that direction where it is of the source, else NaN.
         picture: (R,) which of the B pictures a question is about.
         tasks: (R,) index of the task a question is about.
         instructions: R sentences.
@@ -54,12 +54,13 @@ class Samples:
 class Demonstrations:
     """Every step of every episode under some roots; pictures stay JPEG until they are drawn."""
 
-    def __init__(self, roots: Sequence[Path], contract: Contract) -> None:
-        """Read all episodes.
+    def __init__(self, roots: Sequence[Path], domain: Domain) -> None:
+        """Read all episodes of ``domain``.
 
         Raises:
             EpisodeError: there is none, one is broken, or it was made under another contract.
         """
+        contract = Contract.load(domain.contract)
         folders = [folder for root in roots for folder in episode_folders(root)]
         if not folders:
             raise EpisodeError(
@@ -75,12 +76,12 @@ class Demonstrations:
                     f'{folder} was recorded under contract {episode.contract}, this robot has '
                     f'{contract.hash}; record it again.'
                 )
-        self.contract = contract
+        self.domain, self.contract = domain, contract
         self.trajectories = len(episodes)
         self._join(episodes)
 
     def _join(self, episodes: list[Episode]) -> None:
-        names = [task.name for task in TASKS]
+        names = self.domain.tasks
         self.proprio = np.concatenate(
             [np.hstack([episode.states, episode.commands]) for episode in episodes]
         )
@@ -100,15 +101,7 @@ class Demonstrations:
         self.objects = np.concatenate(
             [episode.privileged['objects'].reshape(len(episode), -1, 3) for episode in episodes]
         )
-        self.axis = np.concatenate(
-            [
-                eggplant_axis(
-                    episode.commands,
-                    episode.privileged['labels'].reshape(-1, len(names), 7)[:, _LIFT],
-                )
-                for episode in episodes
-            ]
-        )
+        self.axis = np.concatenate([self.domain.axis(episode) for episode in episodes])
         self.pictures = [
             tuple(camera[t] for camera in episode.pictures)
             for episode in episodes
@@ -128,17 +121,20 @@ class Demonstrations:
                 with the instruction of another task; it teaches that words decide.
             shift: chance that a question is about another command, as :func:`shifted` has it.
         """
+        domain, tasks = self.domain, len(self.domain.tasks)
         rows = rng.integers(len(self), size=size)
         again = np.flatnonzero((rng.random(size) < relabel) & (self.proprio[rows, 13] > 0.5))
+        other = (self.task[rows[again]] + rng.integers(1, tasks, size=len(again))) % tasks
+        # A task whose object is not in the scene has no answer there.
+        answered = ~np.isnan(self.labels[rows[again], other, 0])
+        again, other = again[answered], other[answered]
         picture = np.concatenate([np.arange(size), again])
-        step = rng.integers(1, len(TASKS), size=len(again))
-        other = (self.task[rows[again]] + step) % len(TASKS)
         samples = self._samples(rows, picture, np.concatenate([self.task[rows], other]))
         for i in np.flatnonzero(rng.random(len(picture)) < shift):
             row, task = rows[picture[i]], samples.tasks[i]
             samples.proprio[i], samples.actions[i] = shifted(
-                self.contract, self.proprio[row], self.objects[row], self.axis[row], task,
-                self.labels[row, task], rng,
+                domain.expert, self.contract, self.proprio[row], self.objects[row],
+                self.axis[row], task, self.labels[row, task], rng,
             )  # fmt: skip
         samples.goals[:, 6:] = samples.proprio[:, 7:10]
         samples.turn[:] -= samples.proprio[:, 12]
@@ -148,50 +144,32 @@ class Demonstrations:
         images = np.stack(
             [np.stack([decode_picture(data) for data in self.pictures[row]]) for row in rows]
         )
-        asked = rows[picture]
+        asked, domain = rows[picture], self.domain
+        sources, targets = domain.sources[tasks], domain.targets[tasks]
         places = self.objects[asked]
         index = np.arange(len(asked))
         return Samples(
             images=images,
             keypoints=self.keypoints[rows],
-            places=_places(self.objects[rows], self.proprio[rows, :3]),
+            places=_places(self.objects[rows], self.proprio[rows, :3], domain.middle),
             axis=np.stack([self.axis[rows], self.axis[rows] - self.proprio[rows, 5]], axis=1),
-            turn=np.where(_SOURCE[tasks] == EGGPLANT, self.axis[asked], np.nan),
+            turn=np.where(sources == domain.elongated, self.axis[asked], np.nan),
             picture=picture,
             tasks=tasks,
-            instructions=[TASKS[task].instruction for task in tasks],
+            instructions=[domain.instructions[task] for task in tasks],
             proprio=self.proprio[asked],
             actions=self.labels[asked, tasks],
             goals=np.hstack(
-                [
-                    places[index, _SOURCE[tasks]],
-                    places[index, _TARGET[tasks]],
-                    self.proprio[asked, 7:10],
-                ]
+                [places[index, sources], places[index, targets], self.proprio[asked, 7:10]]
             ),
         )
 
 
-# Middle of the counter [m]; the third-person camera's places are seen from here.
-_MIDDLE = np.array([0.49, 0.0, 0.0])
-
-
-def _places(objects: Array, tcp: Array) -> Array:
+def _places(objects: Array, tcp: Array, middle: Array) -> Array:
     """What each camera can tell of the (N, P, 3) objects and the (N, 3) measured TCP.
 
-    The third-person camera stands still and knows the world; the wrist camera moves with the TCP
-    and knows what lies around it.
+    The third-person camera stands still and knows the world, from its ``middle`` on; the wrist
+    camera moves with the TCP and knows what lies around it.
     """
     points = np.concatenate([objects, tcp[:, None]], axis=1)
-    return np.stack([points - _MIDDLE, points - tcp[:, None]], axis=1)
-
-
-def _object_index(names: list[str]) -> np.ndarray:
-    order = [item.name for item in TASK_OBJECTS]
-    return np.array([order.index(name) for name in names])
-
-
-_SOURCE = _object_index([task.source for task in TASKS])
-_TARGET = _object_index([task.target or task.source for task in TASKS])
-EGGPLANT = _object_index(['eggplant'])[0]
-_LIFT = [task.name for task in TASKS].index('lift_eggplant')
+    return np.stack([points - middle, points - tcp[:, None]], axis=1)

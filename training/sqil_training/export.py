@@ -32,6 +32,7 @@ from sqil_ros.provenance import provenance
 from sqil_ros.quant.manifest import Profile
 from sqil_ros.quant.selection import linear_layers
 from sqil_ros.share import share_directory
+from sqil_training.contract_option import add_contract_option
 from sqil_training.exporting.card import Facts, card
 from sqil_training.exporting.folder import (
     CARD,
@@ -95,7 +96,7 @@ def export(args: argparse.Namespace) -> Iterator[str]:
     Raises:
         SqilError: something is unsound, or does not belong together.
     """
-    contract = Contract.load()
+    contract = Contract.load(args.contract)
     if args.run is not None:
         subject = subject_of_run(args.checkpoint, args.run, contract, tuple(args.variant))
     else:
@@ -164,6 +165,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     what.add_argument('--profile', help='a profile that the checkpoint has')
     add = parser.add_argument
     add('--checkpoint', type=Path, default=checkpoint, help='the teacher')
+    add_contract_option(parser)
     add('--variant', nargs='*', default=[], help='added to the name of the profile of a run')
     add('--to', type=Path, metavar='DIR', help='write it for transformers; an old export goes')
     add('--held', type=Path, metavar='DIR', help='an episode tree that was not trained with')

@@ -44,6 +44,7 @@ from sqil_ros.quant.size import model_bytes
 from sqil_ros.quant.weights import profile_tensors
 from sqil_ros.share import share_directory
 from sqil_ros.types import Array
+from sqil_training.contract_option import add_contract_option
 from sqil_training.ptq.action_error import action_error, predicted_actions
 from sqil_training.ptq.calibration import Calibration, calibration_of, draw_frames
 from sqil_training.ptq.method import Options
@@ -88,7 +89,7 @@ def load_source(args: argparse.Namespace) -> Source:
             f'{what} must see the inputs of every layer, and no data were named; give an episode '
             f'tree with --calibration DIR (sqil-collect makes one), or use {other}'
         )
-    contract = Contract.load()
+    contract = Contract.load(args.contract)
     check_checkpoint(args.checkpoint, contract)
     model = load_model(args.checkpoint)
     if args.calibration is None:
@@ -209,6 +210,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     default = share_directory() / 'models' / 'toy_sink_openvla'
     parser.add_argument('--checkpoint', type=Path, default=default)
+    add_contract_option(parser)
     parser.add_argument('--bits', type=int, nargs='+', default=[8, 4, 3], choices=WIDTHS)
     parser.add_argument('--method', choices=sorted(METHODS), default='rtn')
     parser.add_argument(

@@ -37,6 +37,7 @@ from sqil_ros.saliency.grid import CAMERAS
 from sqil_ros.saliency.perturbation import PERTURBATIONS
 from sqil_ros.saliency.settings import INPUTS
 from sqil_ros.share import share_directory
+from sqil_training.contract_option import add_contract_option
 from sqil_training.episodes import read_episode
 from sqil_training.score_file import read_scores, write_scores
 from sqil_training.score_page import Shown, score_page
@@ -83,6 +84,7 @@ def make_job(args: argparse.Namespace, contract: Contract) -> Job:
     packages = {name: version(name) for name in ('torch', 'transformers', 'numpy')}
     return Job(
         checkpoint=args.checkpoint,
+        contract=args.contract,
         dataset=manifest.dataset,
         key=ScoreKey(settings, manifest.digest, contract.hash),
         top=args.top,
@@ -152,7 +154,7 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     args = _arguments(argv)
     try:
-        contract = Contract.load()
+        contract = Contract.load(args.contract)
         job = make_job(args, contract)
         data = survey(args.data, contract, args.episodes)
         learned = read_spread(args.checkpoint, job.dataset, 'action')
@@ -194,6 +196,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add('--data', type=Path, nargs='+', required=True, help='episode trees')
     add('--out', type=Path, required=True, help='file of scores (Parquet)')
     add('--checkpoint', type=Path, default=default, help='the teacher, at full precision')
+    add_contract_option(parser)
     add('--grid', type=int, default=paper.side, help='cells along a side of a picture, N')
     add('--stride', type=int, default=paper.stride, help='score every so many frames, k')
     add('--discrepancy', choices=tuple(DISCREPANCIES), default=paper.discrepancy)

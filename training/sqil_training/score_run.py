@@ -39,6 +39,7 @@ class Job:
 
     Attributes:
         checkpoint: directory of the teacher.
+        contract: file of the robot's contract.
         dataset: key of the teacher's statistics.
         key: how to score, and the fingerprints of policy and contract.
         top: share of heavy frames, for the record.
@@ -50,6 +51,7 @@ class Job:
     """
 
     checkpoint: Path
+    contract: Path
     dataset: str
     key: ScoreKey
     top: float
@@ -93,7 +95,8 @@ class EpisodeScorer:
         """
         torch.set_num_threads(1)
         self._job = job
-        policy = load_openvla(job.checkpoint, FULL_PRECISION, Contract.load(), device)
+        contract = Contract.load(job.contract)
+        policy = load_openvla(job.checkpoint, FULL_PRECISION, contract, device)
         scope = DISCREPANCIES[job.key.settings.discrepancy].scope
         self.teacher = OpenVLATeacher(policy, scope)
         self._deviations: Array | None = None

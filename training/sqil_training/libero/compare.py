@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profiles judged by LIBERO from the same states; the file is one of ``sqil-eval --compare``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+from sqil_ros.contract import Contract
+from sqil_training.comparison import EXPERT
+from sqil_training.comparison_file import ComparisonFile
+from sqil_training.evaluation import Condition, Journal
+from sqil_training.libero.judge import evaluate
+from sqil_training.libero.tasks import CONTRACT, task_by_name
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Carry out ``judge`` of the command line; returns the exit status.
+
+    Raises:
+        SqilError: a profile, a task or an initial state is unknown, or the file is of others.
+    """
+    seeds = range(args.first, args.first + args.episodes)
+    episodes = [(task_by_name(name).name, seed) for seed in seeds for name in args.tasks]
+    names = args.profiles.split(',')
+    shared = Condition(
+        'checkpoint', str(args.checkpoint), '', args.starts, args.instruction, args.images
+    )
+    file = ComparisonFile(args.json, shared, episodes, Contract.load(CONTRACT).period_s)
+    for name in names:
+        if name in file.results:
+            continue
+        policy = EXPERT if name == EXPERT else 'checkpoint'
+        condition = replace(shared, policy=policy, profile=name)
+        journal = Journal(file.partial(name), condition)
+        print(name, file=sys.stderr)
+        file.add(name, evaluate(condition, episodes, journal, args.workers))
+        journal.remove()
+    for row in file.write(names[0])['profiles']:
+        for task, found in row['tasks'].items():
+            print(f'{row["profile"]:16s} {task:20s} {found["successes"]}/{found["episodes"]}')
+        low, high = row['interval']
+        print(f'{row["profile"]:16s} {"all":20s} {row["success"]:.1%} [{low:.1%}, {high:.1%}]')
+    print(f'written to {args.json}')
+    return 0

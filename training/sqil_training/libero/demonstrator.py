@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One demonstration in LIBERO: a disturbed expert acts, and labels every state on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sqil_ros.sim.tasks import SceneState
+from sqil_ros.types import Action, Array, Observation
+from sqil_training.demonstrator import Disturber, Noise
+from sqil_training.episodes import Episode, encode_picture
+from sqil_training.libero.arm import LiberoArm
+from sqil_training.libero.expert import expert_action
+from sqil_training.libero.tasks import POINTS, TASKS, LiberoTask
+
+LONGEST = 100
+"""Actions to a demonstration: a disturbed expert may take longer than a judged policy."""
+_OUT_OF_VIEW = -1.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One step of a demonstration.
+
+    Attributes:
+        observation: what the policy would have seen.
+        places: (P, 3) things of ``POINTS`` in the robot's base frame [m], 0 where absent.
+        keypoints: (cameras, P + 1, 2) where they and the TCP are in the pictures, in 0..1 in view.
+        labels: (T, 7) the expert's answer to every task, NaN where its thing is absent.
+        executed: (7,) what was done.
+    """
+
+    observation: Observation
+    places: Array
+    keypoints: Array
+    labels: Array
+    executed: Array
+
+
+def demonstrate(arm: LiberoArm, task: LiberoTask, seed: int, noise: Noise) -> Episode:
+    """One disturbed demonstration, the same for the same seed.
+
+    It ends when the thing is let go of: LIBERO calls it a success while the fingers still hold it
+    in the basket, and a policy should learn to open them.
+    """
+    arm.reset(seed)
+    disturb = Disturber(noise, np.random.default_rng([seed, 13]))
+    moments: list[Moment] = []
+    while arm.steps < LONGEST and not _finished(arm):
+        observation, state = arm.observe(task.instruction), arm.scene.state()
+        labels = expert_labels(arm, state)
+        label = labels[task.index]
+        action = disturb(Action(label[:6], float(label[6])))
+        executed = np.append(action.delta, action.gripper)
+        moments.append(Moment(observation, *points(arm, state), labels, executed))
+        arm.step(action)
+    return _episode(moments, task, arm.scene.contract.hash, seed, _finished(arm))
+
+
+def expert_labels(arm: LiberoArm, state: SceneState) -> Array:
+    """(T, 7) what the expert would do now for each task, NaN where its thing is not there."""
+    down = np.array(arm.scene.contract.tool_down)
+    labels = np.full((len(TASKS), 7), np.nan)
+    for task in TASKS:
+        if task.name in state.objects:
+            action = expert_action(task.item, state, arm.command, arm.gripper_command, down)
+            labels[task.index] = np.append(action.delta, action.gripper)
+    return labels
+
+
+def points(arm: LiberoArm, state: SceneState) -> tuple[Array, Array]:
+    """``places`` and ``keypoints`` of a :class:`Moment`."""
+    there = np.array([name in state.objects for name in POINTS])
+    places = np.zeros((len(POINTS), 3))
+    for i in np.flatnonzero(there):
+        places[i] = state.objects[POINTS[i]].position
+    keypoints = arm.scene.project(np.vstack([places, state.tcp.position]))
+    keypoints[:, :-1][:, ~there] = _OUT_OF_VIEW
+    return places, keypoints
+
+
+def _finished(arm: LiberoArm) -> bool:
+    return arm.scene.success() and arm.gripper_command > 0.5
+
+
+def _episode(
+    moments: Sequence[Moment], task: LiberoTask, contract: str, seed: int, success: bool
+) -> Episode:
+    seen = [moment.observation for moment in moments]
+    labels = np.array([moment.labels for moment in moments])
+    return Episode(
+        task=task.name,
+        instruction=task.instruction,
+        contract=contract,
+        seed=seed,
+        success=success,
+        origin='expert+noise',
+        stamps_ns=np.array([observation.stamp_ns for observation in seen], dtype=np.int64),
+        states=np.array([observation.state for observation in seen]),
+        commands=np.array([observation.command for observation in seen]),
+        actions=labels[:, task.index],
+        executed=np.array([moment.executed for moment in moments]),
+        pictures=tuple(
+            tuple(encode_picture(image) for image in camera)
+            for camera in zip(*(observation.images for observation in seen), strict=True)
+        ),
+        privileged={
+            'objects': np.array([moment.places for moment in moments]),
+            'keypoints': np.array([moment.keypoints for moment in moments]),
+            'labels': labels,
+        },
+    )

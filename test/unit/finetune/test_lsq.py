@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqil_training.finetune.lsq import (
     SMALLEST_STEP,
@@ -51,6 +51,7 @@ def test_codes_of_a_width(bits, signed, span):
     assert code_span(bits, signed) == span
 
 
+@settings(deadline=None)
 @given(SEEDS, SPANS)
 def test_values_become_multiples_of_the_step_within_the_codes(seed, span):
     step = step_of(seed)
@@ -59,12 +60,14 @@ def test_values_become_multiples_of_the_step_within_the_codes(seed, span):
     assert codes.round().min() >= span[0] and codes.round().max() <= span[1]
 
 
+@settings(deadline=None)
 @given(SEEDS, SPANS)
 def test_rounding_twice_is_rounding_once(seed, span):
     once = round_learned(values_of(seed), step_of(seed), *span)
     assert torch.equal(round_learned(once, step_of(seed), *span), once)
 
 
+@settings(deadline=None)
 @given(SEEDS, SPANS)
 def test_the_error_is_half_a_step_where_nothing_clips(seed, span):
     values, step = values_of(seed), step_of(seed)
@@ -73,6 +76,7 @@ def test_the_error_is_half_a_step_where_nothing_clips(seed, span):
     assert bool((error <= 0.5 * step + 1e-12).all())
 
 
+@settings(deadline=None)
 @given(SEEDS, SPANS, st.floats(0.01, 2.0))
 def test_gradients_are_those_of_equations_3_and_5(seed, span, scale):
     values, step, above = values_of(seed), step_of(seed), values_of(seed + 1)
@@ -90,6 +94,7 @@ def test_gradients_are_those_of_equations_3_and_5(seed, span, scale):
     torch.testing.assert_close(to_step, wanted)
 
 
+@settings(deadline=None)
 @given(SEEDS, SPANS)
 def test_the_step_has_the_true_slope_where_everything_clips(seed, span):
     """There v_hat is a constant code times the step: finite differences see it, too."""

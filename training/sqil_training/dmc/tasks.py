@@ -83,7 +83,7 @@ TASKS = {
     task.name: task
     for task in (
         Task('cartpole', 'balance', balanced, Foresight(80, 6, 32, every=4), 12, 300, 0.3),
-        Task('walker', 'stand', walker_stands, Foresight(32, 4, 16), 20, 160, 0.2),
+        Task('walker', 'stand', walker_stands, Foresight(32, 4, 16), 16, 160, 0.2),
         Task('hopper', 'stand', hopper_stands, Foresight(50, 8, 32), 20, 240, 0.1),
         Task('finger', 'spin', finger_spins, Foresight(40, 5, 16), 20, 240, 0.1),
         Task('cheetah', 'run', cheetah_runs, Foresight(50, 8, 32), 20, 240, 0.1),

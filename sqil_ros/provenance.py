@@ -15,7 +15,9 @@ from typing import Any
 
 from sqil_ros.share import share_directory
 
-_PACKAGES = ('numpy', 'torch', 'transformers', 'mujoco', 'ur-rtde', 'ros-rclpy', 'rclpy')
+_PACKAGES = (
+    'numpy', 'torch', 'transformers', 'mujoco', 'dm-control', 'ur-rtde', 'ros-rclpy', 'rclpy',
+)  # fmt: skip
 
 
 def provenance(arguments: Sequence[str] | None = None) -> dict[str, Any]:

@@ -99,7 +99,18 @@ def loss(
         alpha: (B,) saliency weights.
     """
     imitation = cross_entropy(student.float().flatten(0, 1), targets.flatten(0, 1))
-    apart = DISTANCES[distance](student, teacher.detach())
+    return combined(objective, imitation, DISTANCES[distance](student, teacher.detach()), alpha)
+
+
+def combined(objective: Objective, imitation: Tensor, apart: Tensor, alpha: Tensor) -> Loss:
+    """Equation 7 of terms that are there already.
+
+    Args:
+        objective: which count.
+        imitation: () negative log-likelihood, mean over the states.
+        apart: (B,) distance to the teacher's answer.
+        alpha: (B,) saliency weights.
+    """
     distillation = ((alpha if objective.weighted else torch.ones_like(alpha)) * apart).mean()
     total = objective.imitation * imitation + objective.distillation * distillation
     return Loss(total, imitation.detach(), distillation.detach())

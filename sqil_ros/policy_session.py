@@ -142,10 +142,17 @@ class PolicySession:
         May be called from any thread; the caller closes it.
 
         Raises:
+            ParameterError: the policy has no logits, so that nothing can be seen.
             SqilError: it cannot be loaded.
         """
-        # Saliency needs logits, which native code does not give.
-        return self._start(profile, self._params.saliency_device, 1, 'torch', background=True)
+        params = self._params
+        if checkpoint_directory(params.checkpoint) is None:
+            raise ParameterError(
+                f'{params.checkpoint} answers without logits, so that it has no saliency; set '
+                'saliency.period_s to 0 or name the directory of a trained policy.'
+            )
+        # Native code does not give logits.
+        return self._start(profile, params.saliency_device, 1, 'torch', background=True)
 
     def record(self, step: Step, total_ms: float) -> None:
         """Count a step whose action left ``total_ms`` after its image."""

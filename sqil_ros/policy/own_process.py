@@ -96,7 +96,7 @@ class PolicyProcess:
         """What the answer to ``observation`` hangs on, on a grid of ``side`` cells.
 
         Raises:
-            ParameterError: the policy answers without logits, or the grid is too fine.
+            ParameterError: the grid is too fine for the pictures.
             PolicyLost: the process died or is silent.
         """
         question = wire.look_to_bytes(observation, side)

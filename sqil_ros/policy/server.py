@@ -59,8 +59,11 @@ def _load(near: Connection) -> Policy | None:
 
 
 def _look(policy: Policy, observation: Observation, side: int) -> wire.LiveSaliency:
-    from sqil_ros.policy.openvla.live_saliency import live_saliency  # torch, only when it is asked
+    # Torch, only when it is asked.
+    from sqil_ros.policy.openvla.live_saliency import live_saliency
+    from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 
+    assert isinstance(policy, OpenVLAPolicy)
     return live_saliency(policy, observation, side)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqil_ros.contract import Contract
-from sqil_ros.errors import CheckpointError, ParameterError, PolicyLost
+from sqil_ros.errors import CheckpointError, PolicyLost
 from sqil_ros.policy import wire
 from sqil_ros.policy.base import PolicyDescription
 from sqil_ros.policy.loader import module_of
@@ -113,12 +113,6 @@ def test_a_killed_policy_is_named(process):
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(PolicyLost, match=r'ended|did not answer'):
         process.act(observation())
-
-
-def test_a_policy_without_logits_has_no_saliency_and_says_so(process):
-    with pytest.raises(ParameterError, match=r'saliency\.period_s'):
-        process.look(observation(), 4)
-    assert process.act(observation()).actions.shape == (1, 7)
 
 
 def test_what_cannot_be_loaded_is_refused_by_name_and_leaves_no_process(nursery, tmp_path):

@@ -63,6 +63,11 @@ def test_a_killed_policy_is_noticed_without_being_asked_to_act(session):
             time.sleep(0.01)
 
 
+def test_a_policy_without_logits_has_no_saliency_and_says_so(session):
+    with pytest.raises(ParameterError, match=r'saliency\.period_s'):
+        session.open_copy('fp')
+
+
 def test_bad_name_is_refused_and_the_old_profile_stays(session):
     with pytest.raises(ProfileError, match="'int4'"):
         session.request_profile('int4')

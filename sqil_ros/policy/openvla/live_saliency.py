@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sqil_ros.errors import ParameterError
-from sqil_ros.policy.base import Policy
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.teacher import OpenVLATeacher
 from sqil_ros.policy.wire import LiveSaliency
@@ -25,19 +23,14 @@ def live_settings(side: int) -> SaliencySettings:
     return SaliencySettings(side=side, cameras=EACH)
 
 
-def live_saliency(policy: Policy, observation: Observation, side: int) -> LiveSaliency:
+def live_saliency(policy: OpenVLAPolicy, observation: Observation, side: int) -> LiveSaliency:
     """How much the policy's own greedy answer hangs on each cell of each picture.
 
     Costs 2 + C N^2 passes with C cameras and N = ``side``.
 
     Raises:
-        ParameterError: the policy answers without logits, or a cell would have no pixel.
+        ParameterError: a cell would have no pixel.
     """
-    if not isinstance(policy, OpenVLAPolicy):
-        raise ParameterError(
-            f'Policy {policy.describe().name!r} answers without logits, so that it has no '
-            'saliency; set saliency.period_s to 0 or choose an openvla checkpoint.'
-        )
     settings = live_settings(side)
     scope = DISCREPANCIES[settings.discrepancy].scope
     state = OpenVLATeacher(policy, scope).state(observation)

@@ -33,6 +33,7 @@ from sqil_ros.errors import ParameterError, SqilError
 from sqil_ros.policy.loader import check_checkpoint
 from sqil_ros.provenance import provenance
 from sqil_ros.share import share_directory
+from sqil_training.contract_option import add_contract_option
 from sqil_training.finetune.frames import WeightedFrames
 from sqil_training.finetune.held_out import HeldOut
 from sqil_training.finetune.objective import OBJECTIVES, Loss
@@ -70,7 +71,7 @@ def prepare(
     Raises:
         SqilError: checkpoint, profile, data and scores do not belong together.
     """
-    contract = Contract.load()
+    contract = Contract.load(arguments.contract)
     manifest = check_checkpoint(arguments.checkpoint, contract)
     surveyed = survey(arguments.data, contract, arguments.episodes)
     weights = None
@@ -242,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--checkpoint', type=Path, default=checkpoint, help='the teacher')
     parser.add_argument('--data', type=Path, nargs='+', required=True, help='episode trees')
     parser.add_argument('--episodes', type=int, help='only so many, evenly spread over the data')
+    add_contract_option(parser)
     parser.add_argument('--scores', type=Path, help='of these data, by sqil-score')
     parser.add_argument('--held', type=Path, nargs='+', default=[], help='trees to look at')
     parser.add_argument('--held-frames', type=int, default=256, help='how many of their frames')

@@ -188,3 +188,11 @@ def test_the_presets_of_the_package_are_whole():
     for values in presets.values():
         FinetuneSettings(**values)
     assert presets['paper_openvla']['beta'] == 2.0
+
+
+def test_the_contract_is_that_of_checkpoint_and_data(teacher, data, tmp_path, capsys):
+    contract = str(CONFIGS.parents[1] / 'config' / 'libero_contract.yaml')
+    words = ['--method', 'qat', '--contract', contract]
+    assert run(teacher, data, tmp_path / 'x', *words) == 1
+    assert 'ContractMismatch' in capsys.readouterr().err
+    assert not (tmp_path / 'x').exists()

@@ -54,7 +54,12 @@ def _command(words: list[str]) -> str:
         words[0] = Path(words[0]).name  # a console script
     else:
         words.insert(0, 'python')
-    return ' '.join(word.replace(root, '') for word in words)
+    return ' '.join(_portable(word.replace(root, '')) for word in words)
+
+
+def _portable(word: str) -> str:
+    """A path elsewhere on this machine by its name; any other word as it is."""
+    return Path(word).name if word.startswith(os.sep) else word
 
 
 def _git(*words: str) -> str:

@@ -15,6 +15,11 @@ def test_the_command_is_what_a_reader_would_type() -> None:
     assert provenance(['-m', 'some.module', '-n', '3'])['command'] == 'python -m some.module -n 3'
 
 
+def test_data_elsewhere_on_the_machine_is_told_by_its_name() -> None:
+    words = ['-m', 'some.module', '--data', '/home/somebody/data/held', '--json', 'out/a.json']
+    assert provenance(words)['command'] == 'python -m some.module --data held --json out/a.json'
+
+
 def test_it_says_what_is_needed_to_repeat() -> None:
     found = provenance()
     assert len(found['commit']) in (0, 40)

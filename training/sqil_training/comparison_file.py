@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqil_ros.provenance import provenance
 from sqil_ros.quant.manifest import MANIFEST_NAME
 from sqil_ros.quant.profile import PROFILES_DIRECTORY
 from sqil_training.comparison import EXPERT, figures, paired_tests
-from sqil_training.evaluation import Condition
+from sqil_training.evaluation import Condition, Journal
 from sqil_training.rollout import Outcome
 from sqil_training.whole_file import whole_file
 
@@ -58,6 +59,27 @@ class ComparisonFile:
     def partial(self, profile: str) -> Path:
         """Where the outcomes of a profile are kept until it is finished."""
         return self._path.with_suffix(f'.{profile}.partial.jsonl')
+
+    def complete(
+        self,
+        profiles: Sequence[str],
+        run: Callable[[Condition, Journal], Sequence[Outcome]],
+    ) -> dict[str, Any]:
+        """Let ``run`` evaluate what is missing, test the first profile against the others.
+
+        Returns:
+            The content of the file.
+        """
+        for name in profiles:
+            if name in self.results:
+                continue
+            policy = EXPERT if name == EXPERT else 'checkpoint'
+            condition = replace(self._condition, policy=policy, profile=name)
+            journal = Journal(self.partial(name), condition)
+            print(name, file=sys.stderr)
+            self.add(name, run(condition, journal))
+            journal.remove()
+        return self.write(profiles[0])
 
     def add(self, profile: str, outcomes: Sequence[Outcome]) -> None:
         """Keep a finished profile, on disk too."""

@@ -23,7 +23,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +81,11 @@ def compare(
     """Evaluate what the file lacks of ``--compare``, then test the first against the others."""
     if args.json is None:
         raise SqilError('--compare writes a file; name it with --json.')
-    names = args.compare.split(',')
     file = ComparisonFile(args.json, condition, episodes, Contract.load().period_s)
-    for name in names:
-        if name in file.results:
-            continue
-        policy = EXPERT if name == EXPERT else 'checkpoint'
-        one = replace(condition, policy=policy, profile=name)
-        journal = Journal(file.partial(name), one)
-        print(name, file=sys.stderr)
-        outcomes = evaluate(one, episodes, journal, args.workers, args.batch)
-        file.add(name, outcomes)
-        journal.remove()
-    content = file.write(names[0])
+    content = file.complete(
+        args.compare.split(','),
+        lambda one, journal: evaluate(one, episodes, journal, args.workers, args.batch),
+    )
     for row in content['profiles']:
         low, high = row['interval']
         print(f'{row["profile"]:24s} {row["success"]:.1%} [{low:.1%}, {high:.1%}]')

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import replace
 
 from sqil_ros.contract import Contract
-from sqil_training.comparison import EXPERT
 from sqil_training.comparison_file import ComparisonFile
-from sqil_training.evaluation import Condition, Journal
+from sqil_training.evaluation import Condition
 from sqil_training.libero.judge import evaluate
 from sqil_training.libero.tasks import CONTRACT, task_by_name
 
@@ -23,21 +20,15 @@ def compare(args: argparse.Namespace) -> int:
     """
     seeds = range(args.first, args.first + args.episodes)
     episodes = [(task_by_name(name).name, seed) for seed in seeds for name in args.tasks]
-    names = args.profiles.split(',')
     shared = Condition(
         'checkpoint', str(args.checkpoint), '', args.starts, args.instruction, args.images
     )
     file = ComparisonFile(args.json, shared, episodes, Contract.load(CONTRACT).period_s)
-    for name in names:
-        if name in file.results:
-            continue
-        policy = EXPERT if name == EXPERT else 'checkpoint'
-        condition = replace(shared, policy=policy, profile=name)
-        journal = Journal(file.partial(name), condition)
-        print(name, file=sys.stderr)
-        file.add(name, evaluate(condition, episodes, journal, args.workers))
-        journal.remove()
-    for row in file.write(names[0])['profiles']:
+    content = file.complete(
+        args.profiles.split(','),
+        lambda condition, journal: evaluate(condition, episodes, journal, args.workers),
+    )
+    for row in content['profiles']:
         for task, found in row['tasks'].items():
             print(f'{row["profile"]:16s} {task:20s} {found["successes"]}/{found["episodes"]}')
         low, high = row['interval']

@@ -171,13 +171,15 @@ class PackedLinear(nn.Linear):
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
+        seen = x
         if self.activation_bits is not None:
-            x = round_activations(x, self.activation_bits, self.input_step)
+            seen = round_activations(x, self.activation_bits, self.input_step)
         if x.requires_grad and torch.is_grad_enabled():
             bias = None if self.bias is None else self.bias.to(x.dtype)
-            return linear(x, self.weight.to(x.dtype), bias)
+            return linear(seen, self.weight.to(x.dtype), bias)
         steps = Steps(self.scale, self.zero)
-        y = self._back_end.multiply(x, self.packed, steps, self.bias, self.shape)
+        y = self._back_end.multiply(seen, self.packed, steps, self.bias, self.shape)
+        # The low-rank change is trained, and stored, at 16 bits; so are its inputs.
         if self.up is not None and self.down is not None:
             y = y + linear(linear(x, self.down.to(x.dtype)), self.up.to(x.dtype))
         return y

@@ -95,6 +95,26 @@ def test_what_is_written_is_taken_over(begin, tmp_path):
     assert sum('"seed": 7' in line and '"task"' in line for line in lines) == 4
 
 
+def test_what_else_was_measured_stays_with_its_profile(begin, tmp_path):
+    file = begin()
+    file.add('int4_rtn', outcomes(90))
+    file.note('int4_rtn', {'latency': {'p50_ms': 3.0}})
+    file.write('int4_rtn')
+    again = begin()
+    again.add('int3_rtn', outcomes(80))
+    rows = json.loads((tmp_path / 'result.json').read_text())['profiles']
+    assert [row['beside'].get('latency') for row in rows] == [{'p50_ms': 3.0}, None]
+    assert rows[0]['beside']['made_by']['command']
+
+
+def test_two_processes_may_add_to_one_file(begin, tmp_path):
+    one, other = begin(), begin()
+    one.add('int4_rtn', outcomes(90))
+    other.add('int3_rtn', outcomes(80))
+    rows = json.loads((tmp_path / 'result.json').read_text())['profiles']
+    assert [row['profile'] for row in rows] == ['int4_rtn', 'int3_rtn']
+
+
 def test_other_weights_under_the_same_name_are_evaluated_anew(begin, checkpoint):
     file = begin()
     file.add('int4_rtn', outcomes(90))

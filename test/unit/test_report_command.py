@@ -42,6 +42,23 @@ def test_the_page_says_what_the_file_says(result):
     assert page.index('| int3_<new> |') < page.index('| int3_rtn |')
 
 
+def test_what_was_measured_beside_success_has_a_table(result):
+    page = pages(result)[result.with_suffix('.md')]
+    assert 'Beside success' not in page
+    content = json.loads(result.read_text())
+    near = {'action_error': 0.0123, 'gripper_agreement': 0.5}
+    content['profiles'][1]['beside'] = {
+        'open_loop': {
+            'frames': 7, 'to_demonstration': near, 'to_full': near, 'to_full_weighted': None,
+        },
+        'latency': {'p50_ms': 4.0, 'p99_ms': 9.0, 'ratio_full': 2.5, 'back_end': 'cpu'},
+    }  # fmt: skip
+    result.write_text(json.dumps(content))
+    page = pages(result)[result.with_suffix('.md')]
+    row = '| int3_rtn | 0.0123 | 0.0123 | – | 50.00% | 4.0 | 9.0 | 2.50 | cpu |'
+    assert row in page and 'on 7 held-out frames' in page
+
+
 def test_the_picture_is_sound_and_has_a_dot_for_every_policy(result):
     root = ElementTree.fromstring(pages(result)[result.with_suffix('.svg')])
     assert sum(node.tag.endswith('circle') for node in root.iter()) == 2

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class ComparisonFile:
         }
         self.results: dict[str, Sequence[Outcome]] = {}
         self._made_by: dict[str, Any] = {}
+        self._notes: dict[str, dict[str, Any]] = {}
         if path.exists():
             self._take_over()
 
@@ -82,10 +83,16 @@ class ComparisonFile:
         return self.write(profiles[0])
 
     def add(self, profile: str, outcomes: Sequence[Outcome]) -> None:
-        """Keep a finished profile, on disk too."""
+        """Keep a finished profile, on disk too, beside those that others finished meanwhile."""
+        if self._path.exists():
+            self._take_over()
         self.results[profile] = outcomes
         self._made_by[profile] = provenance()
         self.write(profile)
+
+    def note(self, profile: str, facts: Mapping[str, Any]) -> None:
+        """Keep what else was measured of a finished profile; replaces an earlier note."""
+        self._notes[profile] = self._notes.get(profile, {}) | {**facts, 'made_by': provenance()}
 
     def write(self, reference: str) -> dict[str, Any]:
         """Write everything, with ``reference`` tested against the others; returns the content."""
@@ -93,7 +100,7 @@ class ComparisonFile:
         profiles = [
             {'profile': name, 'digest': self._digest(name), 'disk_bytes': self._bytes(name)}
             | figures(outcomes, expert, self._period_s)
-            | {'made_by': self._made_by[name]}
+            | {'beside': self._notes.get(name, {}), 'made_by': self._made_by[name]}
             | {'episodes': [asdict(outcome) for outcome in outcomes]}
             for name, outcomes in self.results.items()
         ]
@@ -111,6 +118,7 @@ class ComparisonFile:
                 row['profile']: (
                     row['digest'],
                     row['made_by'],
+                    row.get('beside', {}),
                     [Outcome(**e) for e in row['episodes']],
                 )
                 for row in rows
@@ -125,10 +133,10 @@ class ComparisonFile:
                 f'from seed {shared["seeds"][0]} on, under other conditions than asked for; '
                 'choose another --json.'
             )
-        for name, (digest, made_by, outcomes) in found.items():
+        for name, (digest, made_by, notes, outcomes) in found.items():
             if digest == self._digest(name):
                 self.results[name] = outcomes
-                self._made_by[name] = made_by
+                self._made_by[name], self._notes[name] = made_by, notes
 
     def _digest(self, profile: str) -> str:
         if profile == EXPERT:

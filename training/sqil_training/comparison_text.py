@@ -35,6 +35,17 @@ def comparison_text(content: Mapping[str, Any], title: str, chart: str) -> str:
             'states from which both succeeded, with bootstrap 95 % intervals.',
             _test_table(content['tests']),
         ]
+    beside = [row for row in profiles if row.get('beside')]
+    if beside:
+        first = beside[0]['beside']['open_loop']
+        parts += [
+            '## Beside success',
+            f'Mean absolute differences of actions, normalised to [-1, 1], on {first["frames"]} '
+            'held-out frames: to what was demonstrated, to what full precision does, and the '
+            'latter weighted by saliency; share of frames on which the gripper is commanded as '
+            'by full precision. Time of a whole control step, measured in turns.',
+            _beside_table(beside),
+        ]
     parts += ['## Made by', _commands(profiles)]
     return '\n\n'.join(parts) + '\n'
 
@@ -74,6 +85,28 @@ def _test_table(tests: Sequence[Mapping[str, Any]]) -> str:
         for test in tests
     ]
     return _table([*head, 'reversals'], rows)
+
+
+def _beside_table(profiles: Sequence[Mapping[str, Any]]) -> str:
+    head = ['policy', 'to demonstration', 'to fp', 'weighted', 'gripper', 'p50 [ms]', 'p99 [ms]']
+    rows = []
+    for profile in profiles:
+        found, latency = profile['beside']['open_loop'], profile['beside']['latency']
+        weighted = found['to_full_weighted']
+        rows.append(
+            [
+                profile['profile'],
+                f'{found["to_demonstration"]["action_error"]:.4f}',
+                f'{found["to_full"]["action_error"]:.4f}',
+                _number(weighted and weighted['action_error'], '.4f'),
+                f'{found["to_full"]["gripper_agreement"]:.2%}',
+                f'{latency["p50_ms"]:.1f}',
+                f'{latency["p99_ms"]:.1f}',
+                f'{latency["ratio_full"]:.2f}',
+                latency['back_end'],
+            ]
+        )
+    return _table([*head, 'faster than fp', 'back-end'], rows)
 
 
 def _commands(profiles: Sequence[Mapping[str, Any]]) -> str:

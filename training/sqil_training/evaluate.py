@@ -7,14 +7,15 @@ examples:
   sqil-eval --profile fp --instruction wrong --json docs/results/wrong_instruction.json
   sqil-eval --profile fp --images black --variation lighting --tasks lift_eggplant
   sqil-eval --compare int3_sqil,fp,int3_rtn,int3_qat,expert --first-seed 20000 --episodes 125 \
-            --json docs/results/int3.json
+            --held data/held --json docs/results/int3.json
 
 Episode i of every task starts from seed first_seed + i, so that profiles are compared on the same
 initial states. An interrupted run goes on where it stopped when it is given the same --json.
 
 --compare evaluates several profiles and tests the first of them against each of the others
 (McNemar, Holm). A profile that FILE holds already, with the same weights and states, is not run
-again: name one more and only that one runs. sqil-report makes tables and plots of FILE.
+again: name one more and only that one runs. With --held, their actions on held-out episodes and
+the time of a control step are compared, too. sqil-report makes tables and plots of FILE.
 """
 
 from __future__ import annotations
@@ -82,10 +83,21 @@ def compare(
     if args.json is None:
         raise SqilError('--compare writes a file; name it with --json.')
     file = ComparisonFile(args.json, condition, episodes, Contract.load().period_s)
+    names = args.compare.split(',')
     content = file.complete(
-        args.compare.split(','),
+        names,
         lambda one, journal: evaluate(one, episodes, journal, args.workers, args.batch),
     )
+    if args.held:
+        from sqil_training.side_by_side import side_by_side  # torch is for those who need it
+
+        measured = [name for name in names if name != EXPERT]
+        found = side_by_side(
+            args.checkpoint, measured, args.held, args.held_scores, args.latency, args.workers
+        )
+        for name, facts in found.items():
+            file.note(name, facts)
+        content = file.write(names[0])
     for row in content['profiles']:
         low, high = row['interval']
         print(f'{row["profile"]:24s} {row["success"]:.1%} [{low:.1%}, {high:.1%}]')
@@ -148,6 +160,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--instruction', choices=('own', 'wrong'), default='own')
     parser.add_argument('--images', choices=('camera', 'black'), default='camera')
     parser.add_argument('--json', type=Path, help='result file')
+    parser.add_argument('--held', type=Path, help='episodes on which --compare compares actions')
+    parser.add_argument('--held-scores', type=Path, help='saliency of --held, by sqil-score')
+    parser.add_argument('--latency', type=int, default=100, help='steps that --held times of each')
     parser.add_argument('--workers', type=int, default=2, help='processes')
     parser.add_argument('--batch', type=int, default=5, help='arms per process')
     return parser

@@ -7,6 +7,7 @@ examples:
   sqil-score --data data/expert --out out/scores.parquet --top 0.1     other weights, same scores
   sqil-score --data data/expert --episodes 40 --out out/try.parquet --pictures out/pictures
   sqil-score --data data/expert --out out/kl.parquet --discrepancy kl --perturbation gaussian
+  sqil-score --data data/expert data/new --out both.parquet --reuse out/scores.parquet
   sqil-score --data data/expert --checkpoint DIR --out FILE --workers 2 --device cuda:0 cuda:1
 
 After an interruption the same command goes on where it stopped. docs/saliency.md has the
@@ -43,7 +44,7 @@ from sqil_training.score_file import read_scores, write_scores
 from sqil_training.score_page import Shown, score_page
 from sqil_training.score_pictures import moments, spread
 from sqil_training.score_report import Effort, plan, report, summary
-from sqil_training.score_run import Done, EpisodeScorer, Job, finished
+from sqil_training.score_run import Done, EpisodeScorer, Job, finished, reuse
 from sqil_training.score_workers import score_all
 from sqil_training.scores import ScoreKey, Scores
 from sqil_training.survey import Surveyed, check_statistics, survey
@@ -164,6 +165,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         scores, effort = known_scores(job, args.out, data), None
         if scores is None:
+            reuse(job, args.reuse, data)
             scores, effort = score(job, data, args.workers)
         write_scores(args.out, scores)
         rmtree(job.parts, ignore_errors=True)
@@ -210,6 +212,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add('--top', type=float, default=0.2, help='share of the frames that counts more, p')
     add('--beta', type=float, default=2.0, help='how much more')
     add('--episodes', type=int, help='score only so many, evenly spread over the data')
+    add('--reuse', type=Path, nargs='+', default=[], help='take what these files of scores have')
     add('--workers', type=int, default=2, help='processes')
     add('--batch', type=int, default=32, help='disturbed states in one pass')
     add('--device', nargs='+', default=['cpu'], help='torch devices, dealt out to the processes')

@@ -170,6 +170,27 @@ def finished(job: Job, data: Sequence[Surveyed]) -> dict[str, EpisodeScores]:
     return found
 
 
+def reuse(job: Job, files: Sequence[Path], data: Sequence[Surveyed]) -> int:
+    """Keep what other files of scores have of ``data``, as if this run had scored it.
+
+    Returns:
+        How many episodes that were. One that changed since is left to be scored again.
+
+    Raises:
+        ScoreError: a file is not sound, or was made in another way.
+    """
+    digests = {wanted.name: wanted.digest for wanted in data}
+    count = 0
+    for file in files:
+        found = read_scores(file)
+        job.key.require(found.key, str(file))
+        for episode in found.episodes:
+            if digests.get(episode.name) == episode.digest:
+                write_scores(part_path(job.parts, episode.name), job.scores([episode]))
+                count += 1
+    return count
+
+
 def score_share(job: Job, share: Sequence[Surveyed], device: str) -> Iterator[Done]:
     """Score episodes in this process and keep each one."""
     scorer = EpisodeScorer(job, device)

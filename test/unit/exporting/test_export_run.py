@@ -3,6 +3,7 @@ import pytest
 import torch
 from sqil_training.export import main as export
 from sqil_training.exporting.trained_run import read_run, trained_student
+from sqil_training.quantize import main as quantize
 
 from sqil_ros.contract import Contract
 from sqil_ros.policy.loader import load_policy
@@ -16,14 +17,30 @@ def student_of(run, checkpoint):
 
 
 @pytest.mark.parametrize('adapter', ['beside', 'merged'])
-def test_what_is_deployed_answers_as_what_was_trained(checkpoint, trained, observation, adapter):
-    run = trained('--method', 'qbc', '--adapter', adapter)
+@pytest.mark.parametrize('inputs', ['', 'a8', 'a8static'])
+def test_what_is_deployed_answers_as_what_was_trained(
+    checkpoint, data, trained, observation, adapter, inputs
+):
+    start_name = '_'.join(['int3_rtn', *filter(None, [inputs])])
+    if inputs:
+        kind = 'static' if inputs == 'a8static' else 'dynamic'
+        words = ['--checkpoint', checkpoint, '--bits', 3, '--calibration', data, '--samples', 8]
+        words += ['--activation-bits', 8, '--activation', kind]
+        assert quantize([str(word) for word in words]) == 0
+    run = trained('--method', 'qbc', '--adapter', adapter, '--profile', start_name)
     assert export(['--run', str(run), '--checkpoint', str(checkpoint)]) == 0
-    name = 'int3_qbc' if adapter == 'beside' else 'int3_qbc_merged'
+    merged = ['merged'] if adapter == 'merged' else []
+    name = '_'.join(['int3_qbc', *merged, *filter(None, [inputs])])
     policy = load_policy(checkpoint, name, CONTRACT)
-    layers = packed_layers(policy.model).values()
-    assert all((layer.up is not None) == (adapter == 'beside') for layer in layers)
-    for layer in layers:
+    layers = packed_layers(policy.model)
+    begun = packed_layers(load_policy(checkpoint, start_name, CONTRACT).model)
+    for path, layer in layers.items():
+        assert (layer.up is not None) == (adapter == 'beside')
+        assert layer.activation_bits == (8 if inputs else None)
+        assert (layer.input_step is not None) == (inputs == 'a8static')
+        if layer.input_step is not None:
+            learned = float(layer.input_step) != float(begun[path].input_step)
+            assert learned == (adapter == 'merged'), 'only the merged form learns its steps'
         layer.use('reference')
     batch = policy.inputs([observation])
     tokens = torch.from_numpy(policy.tokens_from_actions(torch.zeros(1, 7).numpy()))
@@ -36,7 +53,7 @@ def test_what_is_deployed_answers_as_what_was_trained(checkpoint, trained, obser
     found, trained_logits = logits(policy.model), logits(student_of(run, checkpoint))
     # Everything but the integers is stored at 16 bits.
     assert torch.allclose(found, trained_logits, atol=0.02 * float(trained_logits.abs().max()))
-    start = logits(load_policy(checkpoint, 'int3_rtn', CONTRACT).model)
+    start = logits(load_policy(checkpoint, start_name, CONTRACT).model)
     assert (found - trained_logits).abs().max() < 0.2 * (found - start).abs().max()
 
 

@@ -210,3 +210,16 @@ def test_what_does_not_fit_is_refused():
         LsqLinear(layer, inputs[:, :5], 4, 4)
     with pytest.raises(ParameterError, match='2 to 8'):
         LsqLinear(layer, inputs, 1, 4)
+
+
+def test_every_row_may_have_a_step_of_its_own():
+    values = values_of(3).reshape(4, -1)
+    steps = torch.tensor([0.1, 0.2, 0.4, 0.8])[:, None].requires_grad_()
+    together = round_learned(values, steps, -4, 3)
+    together.square().sum().backward()
+    for row, step, gradient in zip(values, steps.detach(), steps.grad, strict=True):
+        alone = step.squeeze().clone().requires_grad_()
+        found = round_learned(row, alone, -4, 3)
+        found.square().sum().backward()
+        assert torch.equal(found, together[values.eq(row).all(1).nonzero().squeeze()])
+        torch.testing.assert_close(alone.grad, gradient.squeeze())

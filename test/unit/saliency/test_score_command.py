@@ -8,6 +8,7 @@ import json
 import queue
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -119,6 +120,29 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert len(answered) == 2, 'only what was missing'
     assert out.read_bytes() == whole.read_bytes()
     assert not parts.exists()
+
+
+def test_scores_of_other_files_are_reused(run: Run, whole: Path, tmp_path: Path) -> None:
+    """Of two episodes: one as it was, one that is another now."""
+    out, old = tmp_path / 'scores.parquet', tmp_path / 'old.parquet'
+    scores = read_scores(whole)
+    kept, changed = scores.episodes[:2]
+    marked = replace(kept, scores=kept.scores + 1.0)
+    write_scores(old, replace(scores, episodes=[marked, replace(changed, digest='0' * 64)]))
+    assert run(out, '--reuse', str(old)) == 0
+    found = read_scores(out)
+    np.testing.assert_array_equal(found.episodes[0].scores, marked.scores)
+    for ours, theirs in zip(found.episodes[1:], scores.episodes[1:], strict=True):
+        np.testing.assert_array_equal(ours.scores, theirs.scores)
+
+
+def test_scores_that_were_made_in_another_way_are_not_reused(
+    run: Run, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'scores.parquet'
+    assert run(out, '--reuse', str(whole), '--seed', '9') == 1
+    assert 'seed' in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_damaged_part_is_scored_again(run: Run, whole: Path, tmp_path: Path) -> None:

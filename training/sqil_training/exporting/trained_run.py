@@ -20,7 +20,6 @@ from sqil_ros.errors import TrainingError
 from sqil_ros.policy.loader import FULL_PRECISION, check_checkpoint, load_policy
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
-from sqil_ros.quant.activations import Activations
 from sqil_ros.quant.manifest import Profile, grid_variant, profile_name
 from sqil_ros.quant.profile import (
     PROFILES_DIRECTORY,
@@ -28,7 +27,6 @@ from sqil_ros.quant.profile import (
     read_profile,
     write_profile,
 )
-from sqil_ros.quant.size import packed_layers
 from sqil_training.finetune.adapters import MERGED
 from sqil_training.finetune.deployed import deployed
 from sqil_training.finetune.settings import FinetuneSettings
@@ -141,7 +139,7 @@ def write_run_profile(
         base=weights_digest(checkpoint),
         contract=contract.hash,
         measured=found.facts,
-        activations=_activations(base, frame.model),
+        activations=result.activations,
         beside=result.changes,
     )
 
@@ -152,17 +150,6 @@ def run_facts(profile: Profile) -> Mapping[str, Any] | None:
     if not isinstance(run, dict) or not isinstance(run.get('settings'), dict):
         return None
     return run if {'base', 'command'} <= run.keys() else None
-
-
-def _activations(base: Profile, model: OpenVLA) -> Activations | None:
-    """How the student's inputs were rounded while it was trained."""
-    if base.activation_bits is None:
-        return None
-    layers = packed_layers(model).items()
-    steps = {
-        name: float(layer.input_step) for name, layer in layers if layer.input_step is not None
-    }
-    return Activations(base.activation_bits, steps or None)
 
 
 def _command(log: Path) -> str:

@@ -13,6 +13,7 @@ Two forms of one idea:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -20,8 +21,18 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from sqil_ros.quant.primitives import Quantized, dequantize, quantize
+from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.primitives import (
+    Grid,
+    Quantized,
+    Steps,
+    code_range,
+    dequantize,
+    find_steps,
+    round_onto,
+)
 from sqil_ros.quant.size import packed_layers
+from sqil_training.finetune.lsq import round_learned
 
 BESIDE, MERGED = 'beside', 'merged'
 
@@ -49,15 +60,35 @@ def beside(model: nn.Module) -> Iterator[tuple[str, LoraLinear]]:
             yield name, module
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How a layer is rounded, one step per row of its weight.
+
+    Attributes:
+        bits: width of the weight's codes.
+        activation_bits: width of the inputs' codes, 4 or 8; None for inputs in floating point.
+        input_step: the first, static step of the inputs; None for a step per token.
+    """
+
+    bits: int
+    activation_bits: int | None = None
+    input_step: float | None = None
+
+
 class MergedLinear(nn.Linear):
     """Q(W + s B A): rounds in every forward pass; the gradient passes straight through.
+
+    The step of every row is learned, too (LSQ, a step a row), as a factor: so that an update of
+    AdamW, whose size is that of the learning rate, is a share of the step (inference).
 
     Attributes:
         down: (rank, in) A, learned.
         up: (out, rank) B, learned, zero at first.
+        stretch: (out,) logarithm of what the first steps are multiplied with, learned.
+        input_stretch: () likewise of a static step of the inputs, learned; None without one.
     """
 
-    def __init__(self, layer: nn.Linear, bits: int, rank: int, alpha: float) -> None:
+    def __init__(self, layer: nn.Linear, rounding: Rounding, rank: int, alpha: float) -> None:
         """Learn a change of a full-precision ``layer``."""
         nn.Module.__init__(self)
         self.in_features, self.out_features = layer.in_features, layer.out_features
@@ -65,35 +96,77 @@ class MergedLinear(nn.Linear):
         self.bias = None
         if layer.bias is not None:
             self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
-        self.bits = bits
+        self.rounding = rounding
         self._share = alpha / rank
         self.down = nn.Parameter(torch.randn(rank, self.in_features) / rank)
         self.up = nn.Parameter(torch.zeros(self.out_features, rank))
+        self.register_buffer('first_steps', closest_steps(self.weight.float(), rounding.bits))
+        self.stretch = nn.Parameter(torch.zeros(self.out_features))
+        static = rounding.input_step is not None
+        self.input_stretch = nn.Parameter(torch.zeros(())) if static else None
 
     @property
     def quantized(self) -> Quantized:
         """The integers that would be deployed now."""
-        return quantize(self._changed().detach(), self.bits)
+        steps = Steps(self._steps().detach())
+        return round_onto(self._changed().detach().float(), steps, self.rounding.bits)
+
+    @property
+    def input_step(self) -> Tensor | None:
+        """() static step of the inputs that would be deployed now; None without one."""
+        if self.input_stretch is None:
+            return None
+        return self.rounding.input_step * self.input_stretch.exp()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        changed = self._changed()
-        rounded = dequantize(quantize(changed.detach(), self.bits), changed.dtype)
-        weight = changed + (rounded - changed).detach()
-        return linear(x, weight.to(x.dtype), self.bias)
+        span = code_range(self.rounding.bits)
+        weight = round_learned(self._changed(), self._steps()[:, None], *span)
+        return linear(self._rounded(x), weight.to(x.dtype), self.bias)
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        bits, step = self.rounding.activation_bits, self.input_step
+        if bits is None:
+            return x
+        return (
+            round_activations(x, bits)
+            if step is None
+            else round_learned(x, step, *code_range(bits))
+        )
+
+    def _steps(self) -> Tensor:
+        return self.first_steps * self.stretch.exp()
 
     def _changed(self) -> Tensor:
         return self.weight + self._share * (self.up @ self.down)
 
 
-def add_merged(model: nn.Module, widths: Mapping[str, int], rank: int, alpha: float) -> None:
-    """Freeze a full-precision ``model`` and let the layers in ``widths`` learn on their grid."""
+def closest_steps(weight: Tensor, bits: int) -> Tensor:
+    """(out,) steps that round the rows of a (out, in) float32 weight with the least square error.
+
+    Searched among shares of the step that clips nothing.
+    """
+    widest = find_steps(weight, Grid(bits)).scale
+    steps = torch.stack([share * widest for share in torch.linspace(0.2, 1.0, 41).tolist()])
+    errors = torch.stack(
+        [
+            (dequantize(round_onto(weight, Steps(step), bits)) - weight).square().sum(1)
+            for step in steps
+        ]
+    )
+    return steps.gather(0, errors.argmin(0)[None])[0]
+
+
+def add_merged(
+    model: nn.Module, roundings: Mapping[str, Rounding], rank: int, alpha: float
+) -> None:
+    """Freeze a full-precision ``model``; the layers in ``roundings`` learn on their grid."""
     model.requires_grad_(False)
-    for name, bits in widths.items():
+    for name, rounding in roundings.items():
         parent, _, child = name.rpartition('.')
         layer = model.get_submodule(name)
         assert isinstance(layer, nn.Linear)
-        setattr(model.get_submodule(parent), child, MergedLinear(layer, bits, rank, alpha))
+        setattr(model.get_submodule(parent), child, MergedLinear(layer, rounding, rank, alpha))
 
 
 def merged(model: nn.Module) -> Iterator[tuple[str, MergedLinear]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.quant.activations import Activations
 from sqil_ros.quant.manifest import Profile
 from sqil_ros.quant.primitives import Quantized
 from sqil_ros.quant.weights import LowRank
@@ -20,23 +21,32 @@ class Deployed:
     Attributes:
         groups: integers by layer, by group.
         changes: low-rank changes by layer; None where the integers have them in.
+        activations: how inputs are rounded; None for not at all.
     """
 
     groups: Mapping[str, Mapping[str, Quantized]]
     changes: Mapping[str, LowRank] | None
+    activations: Activations | None
 
 
 def deployed(student: OpenVLA, profile: Profile) -> Deployed:
     """Take the weights out of a student that was trained on ``profile``."""
     integers: dict[str, Quantized] = {}
     changes: dict[str, LowRank] = {}
+    steps: dict[str, float] = {}
     for name, pair in beside(student):
         integers[name] = pair.base_layer.quantized
         down, up = pair.lora_A['default'].weight, pair.lora_B['default'].weight
         changes[name] = LowRank(down.detach(), (pair.scaling['default'] * up).detach())
+        if pair.base_layer.input_step is not None:
+            steps[name] = float(pair.base_layer.input_step)
     for name, layer in merged(student):
         integers[name] = layer.quantized
+        if layer.input_step is not None:
+            steps[name] = float(layer.input_step.detach())
     groups = {
         group.name: {name: integers[name] for name in group.layers} for group in profile.groups
     }
-    return Deployed(groups, changes or None)
+    bits = profile.activation_bits
+    activations = None if bits is None else Activations(bits, steps or None)
+    return Deployed(groups, changes or None, activations)

@@ -70,7 +70,7 @@ class _Rounding(torch.autograd.Function):
         ratio = values / step
         codes = ratio.clamp(lowest, highest).round_()
         ctx.save_for_backward((ratio > lowest) & (ratio < highest), codes - ratio, codes)
-        ctx.scale = scale
+        ctx.scale, ctx.step_shape = scale, step.shape
         return codes * step
 
     @staticmethod
@@ -78,7 +78,8 @@ class _Rounding(torch.autograd.Function):
         inside, error, codes = ctx.saved_tensors
         # Where a value is clipped, its code *is* -Q_N or Q_P.
         slope = torch.where(inside, error, codes)
-        return above[0] * inside, (above[0] * slope).sum() * ctx.scale, None, None, None
+        step = (above[0] * slope).sum_to_size(ctx.step_shape) * ctx.scale
+        return above[0] * inside, step, None, None, None
 
 
 def round_learned(
@@ -88,7 +89,7 @@ def round_learned(
 
     Args:
         values: of any shape.
-        step: () above 0, s.
+        step: above 0, s: () for one grid, or of a shape that broadcasts, such as (out, 1).
         lowest: -Q_N.
         highest: Q_P.
         scale: what the gradient of ``step`` is multiplied with, see :func:`gradient_scale`.

@@ -18,7 +18,7 @@ from sqil_ros.quant.manifest import Profile
 from sqil_ros.quant.primitives import WHOLE_ROW
 from sqil_ros.quant.profile import find_profile, read_profile
 from sqil_ros.quant.size import packed_layers
-from sqil_training.finetune.adapters import BESIDE, add_beside, add_merged
+from sqil_training.finetune.adapters import BESIDE, Rounding, add_beside, add_merged
 from sqil_training.finetune.settings import FinetuneSettings
 
 
@@ -65,17 +65,29 @@ def load_student(checkpoint: Path, settings: FinetuneSettings, contract: Contrac
         add_beside(policy.model, settings.rank, settings.alpha, settings.dropout)
         return policy.model
     student = load_teacher(checkpoint, contract).model
-    add_merged(student, _widths(profile), settings.rank, settings.alpha)
+    add_merged(student, _roundings(checkpoint, profile, contract), settings.rank, settings.alpha)
     return student
 
 
-def _widths(profile: Profile) -> dict[str, int]:
-    """Width of every layer of a profile that round-to-nearest can reach again."""
+def _roundings(checkpoint: Path, profile: Profile, contract: Contract) -> dict[str, Rounding]:
+    """Of every layer of a profile whose grid an adapter can learn on."""
     for group in profile.groups:
-        if group.group_size != WHOLE_ROW or not group.symmetric or profile.activation_bits:
+        if group.group_size != WHOLE_ROW or not group.symmetric:
             raise ParameterError(
                 f'Adapter merged cannot learn on profile {profile.name}: it rounds whole rows, '
-                'symmetrically, with activations in floating point. Choose such a profile, or '
-                'adapter beside.'
+                'symmetrically. Choose such a profile, or adapter beside.'
             )
-    return {layer: group.bits for group in profile.groups for layer in group.layers}
+    widths = {layer: group.bits for group in profile.groups for layer in group.layers}
+    steps: dict[str, float] = {}
+    if profile.static_activations:
+        calibrated = load_policy(checkpoint, profile.name, contract)
+        assert isinstance(calibrated, OpenVLAPolicy)
+        steps = {
+            name: float(layer.input_step)
+            for name, layer in packed_layers(calibrated.model).items()
+            if layer.input_step is not None
+        }
+    return {
+        name: Rounding(bits, profile.activation_bits, steps.get(name))
+        for name, bits in widths.items()
+    }

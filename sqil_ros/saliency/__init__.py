@@ -10,7 +10,7 @@ from sqil_ros.saliency.picture import PictureSaliency, State, picture_saliency
 from sqil_ros.saliency.schedule import scored_steps, source_steps
 from sqil_ros.saliency.settings import SaliencySettings
 from sqil_ros.saliency.vector import vector_saliency
-from sqil_ros.saliency.weights import check_mean_weight, threshold, weights
+from sqil_ros.saliency.weights import check_mean_weight, raw_weights, threshold, weights
 
 __all__ = [
     'PictureSaliency',
@@ -18,6 +18,7 @@ __all__ = [
     'State',
     'check_mean_weight',
     'picture_saliency',
+    'raw_weights',
     'scored_steps',
     'source_steps',
     'state_rng',

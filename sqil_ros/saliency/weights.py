@@ -35,6 +35,22 @@ def weights(scores: Array, top: float, beta: float) -> Array:
     return np.where(scores > threshold(scores, top), beta, 1.0)
 
 
+def raw_weights(scores: Array) -> Array:
+    """(n,) alpha that is the score itself, divided by the mean so that frames count 1 on average.
+
+    The paper's ablation; that the mean is 1 is an inference.
+
+    Raises:
+        ScoreError: no score is above 0.
+    """
+    if not len(scores) or not scores.mean() > 0.0:
+        raise ScoreError(
+            f'The mean of {len(scores)} scores is not above 0, so they are no weights; check that '
+            'the teacher looks at its inputs.'
+        )
+    return scores / scores.mean()
+
+
 def check_mean_weight(
     alpha: Array, scores: Array, sources: Array, top: float, beta: float
 ) -> None:

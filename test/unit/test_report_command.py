@@ -59,6 +59,18 @@ def test_what_was_measured_beside_success_has_a_table(result):
     assert row in page and 'on 7 held-out frames' in page
 
 
+def test_an_ablation_has_a_table_for_every_choice(result):
+    content = json.loads(result.read_text())
+    rows = [{'value': '2', 'profile': 'int3_<new>'}, {'value': '4', 'profile': 'int3_rtn'}]
+    content['tables'] = [{'knob': 'beta', 'meaning': 'weight', 'rows': rows}]
+    result.write_text(json.dumps(content))
+    page = pages(result)[result.with_suffix('.md')]
+    assert '## beta: weight' in page
+    assert '| **2** | 97.5% ' in page
+    low, high = content['tests'][0]['interval']
+    assert f'| 4 | 60.0% [44.6%, 73.7%] | -37.5% [{-high:+.1%}, {-low:+.1%}] |' in page
+
+
 def test_the_picture_is_sound_and_has_a_dot_for_every_policy(result):
     root = ElementTree.fromstring(pages(result)[result.with_suffix('.svg')])
     assert sum(node.tag.endswith('circle') for node in root.iter()) == 2

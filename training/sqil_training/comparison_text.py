@@ -28,6 +28,7 @@ def comparison_text(content: Mapping[str, Any], title: str, chart: str) -> str:
         _profile_table(condition['tasks'], profiles),
         f'![Success of every policy]({chart})',
     ]
+    parts += [part for table in content.get('tables', ()) for part in _choice(table, content)]
     if content['tests']:
         parts += [
             f'## {content["tests"][0]["a"]} against the others',
@@ -66,6 +67,28 @@ def _profile_table(tasks: Sequence[str], profiles: Sequence[Mapping[str, Any]]) 
         for profile in sorted(profiles, key=lambda profile: -profile['success'])
     ]
     return _table([*head, 'MB on disk'], rows)
+
+
+def _choice(table: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, str]:
+    """Heading and table of one choice of an ablation; its base has no test."""
+    profiles = {profile['profile']: profile for profile in content['profiles']}
+    tests = {test['b']: test for test in content['tests']}
+    rows = []
+    for row in table['rows']:
+        profile, test = profiles[row['profile']], tests.get(row['profile'])
+        rows.append(
+            [
+                f'**{row["value"]}**' if test is None else row['value'],
+                f'{profile["success"]:.1%} {_interval(profile["interval"])}',
+                '–'
+                if test is None
+                else f'{-test["difference"]:+.1%} '
+                f'{_interval([-bound for bound in reversed(test["interval"])], "+.1%")}',
+                '–' if test is None else f'{test["p_holm"]:.2g}',
+            ]
+        )
+    head = [table['knob'], 'success', 'difference to the base', 'p (Holm)']
+    return f'## {table["knob"]}: {table["meaning"]}', _table(head, rows)
 
 
 def _test_table(tests: Sequence[Mapping[str, Any]]) -> str:

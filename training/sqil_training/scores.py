@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sqil_ros.errors import ScoreError
-from sqil_ros.saliency import SaliencySettings, check_mean_weight, weights
+from sqil_ros.saliency import SaliencySettings, check_mean_weight, raw_weights, weights
 from sqil_ros.types import Array
 from sqil_training.survey import Surveyed, dataset_digest
 
@@ -135,7 +135,15 @@ class Scores:
             [start + e.sources for start, e in zip(starts[:-1], self.episodes, strict=True)]
         )
         check_mean_weight(alpha, self.values, groups, top, beta)
-        parts = np.split(alpha, starts[1:-1])
+        return self._by_episode(alpha)
+
+    def raw_weights(self) -> dict[str, Array]:
+        """(T,) weight of every frame, by episode: its score, the mean over all frames being 1."""
+        return self._by_episode(raw_weights(self.values))
+
+    def _by_episode(self, values: Array) -> dict[str, Array]:
+        ends = np.cumsum([len(episode.scores) for episode in self.episodes])
+        parts = np.split(values, ends[:-1])
         return {e.name: part for e, part in zip(self.episodes, parts, strict=True)}
 
 

@@ -39,7 +39,7 @@ from sqil_training.finetune.held_out import HeldOut
 from sqil_training.finetune.objective import OBJECTIVES, Loss
 from sqil_training.finetune.reporting import look_at, report
 from sqil_training.finetune.run_log import write_row
-from sqil_training.finetune.settings import FinetuneSettings, read_preset
+from sqil_training.finetune.settings import RAW, FinetuneSettings, read_preset
 from sqil_training.finetune.sharding import sharding_wanted
 from sqil_training.finetune.state import load_state, save_state
 from sqil_training.finetune.student import load_student, load_teacher
@@ -83,7 +83,11 @@ def prepare(
             )
         scores = read_scores(arguments.scores)
         scores.require_data(surveyed)
-        weights = scores.weights(settings.top or None, settings.beta or None)
+        weights = (
+            scores.raw_weights()
+            if settings.weighting == RAW
+            else scores.weights(settings.top or None, settings.beta or None)
+        )
     held = _held_out(arguments, settings, surveyed, contract, accelerator)
     teacher = load_teacher(arguments.checkpoint, contract)
     finetuner = Finetuner(

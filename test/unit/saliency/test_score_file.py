@@ -160,6 +160,17 @@ def test_weights_come_by_episode_and_step(scores: Scores) -> None:
     assert np.concatenate(list(scores.weights(0.5, 3.0).values())).mean() > whole.mean()
 
 
+def test_raw_weights_are_the_scores_with_mean_one(scores: Scores) -> None:
+    found = scores.raw_weights()
+    assert {name: len(alpha) for name, alpha in found.items()} == LENGTHS
+    whole = np.concatenate(list(found.values()))
+    np.testing.assert_allclose(whole.mean(), 1.0)
+    np.testing.assert_allclose(whole / whole[0], scores.values / scores.values[0])
+    nothing = [replace(e, scores=np.zeros(len(e.scores))) for e in scores.episodes]
+    with pytest.raises(ScoreError, match='not above 0'):
+        replace(scores, episodes=nothing).raw_weights()
+
+
 def test_scores_without_a_difference_give_no_weights(scores: Scores) -> None:
     same = [replace(e, scores=np.ones(len(e.scores))) for e in scores.episodes]
     with pytest.raises(ScoreError, match='mean weight'):

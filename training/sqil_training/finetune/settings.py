@@ -14,6 +14,8 @@ from sqil_ros.errors import ParameterError
 from sqil_training.finetune.adapters import BESIDE, MERGED
 from sqil_training.finetune.objective import DISTANCES, OBJECTIVES
 
+TOP, RAW = 'top', 'raw'
+
 
 @dataclass(frozen=True)
 class FinetuneSettings:
@@ -27,6 +29,7 @@ class FinetuneSettings:
         alpha: its scale is alpha / rank.
         dropout: on the inputs of the low-rank change.
         distance: D of the distillation term.
+        weighting: ``top`` lets the salient states count beta times, ``raw`` every state its score.
         beta: weight of salient states; 0 takes what the scores say.
         top: share of salient states; 0 takes what the scores say.
         bin_spread: width of the imitation target in bins; 0 is the paper's one-hot target.
@@ -51,6 +54,7 @@ class FinetuneSettings:
     alpha: float = 16.0
     dropout: float = 0.0
     distance: str = 'l2'
+    weighting: str = TOP
     beta: float = 0.0
     top: float = 0.0
     bin_spread: float = 1.5
@@ -77,6 +81,7 @@ class FinetuneSettings:
             'method': OBJECTIVES,
             'distance': DISTANCES,
             'adapter': (BESIDE, MERGED),
+            'weighting': (TOP, RAW),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

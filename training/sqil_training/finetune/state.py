@@ -113,10 +113,11 @@ def _require_same_run(
             f'{path} was trained from {facts["base"]}, this run is from {base}; give it another '
             'directory with --out.'
         )
-    before = json.loads(facts['settings'])
+    # A setting that did not exist when the run began had the value that is its default now.
+    before = _fixed(FinetuneSettings()) | json.loads(facts['settings'])
     for name, value in _fixed(settings).items():
-        if before.get(name) != value:
+        if before[name] != value:
             raise TrainingError(
-                f'{path} was trained with {name} {before.get(name)!r}, wanted is {value!r}; give '
+                f'{path} was trained with {name} {before[name]!r}, wanted is {value!r}; give '
                 'this run another directory with --out.'
             )

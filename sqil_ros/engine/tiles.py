@@ -72,8 +72,14 @@ def dense_weights(weight: Tensor, bias: Tensor | None = None) -> Weights:
     return Weights(tiles, bits, rows, columns, bias=bias)
 
 
-def linear_structure(weights: Weights) -> Linear:
-    """What the library is told; it borrows the tensors of ``weights``."""
+def linear_structure(weights: Weights, input_bits: int = 0, input_step: float = 0.0) -> Linear:
+    """What the library is told; it borrows the tensors of ``weights``.
+
+    Args:
+        weights: of the layer.
+        input_bits: inputs are rounded to 4 or 8 bits first; 0 for not at all.
+        input_step: static step of rounded inputs; 0 for one per token.
+    """
     scale, zero, bias = weights.scale, weights.zero, weights.bias
     return Linear(
         tiles=weights.tiles.data_ptr(),
@@ -84,16 +90,20 @@ def linear_structure(weights: Weights) -> Linear:
         columns=weights.columns,
         bits=weights.bits,
         groups=1 if scale is None or scale.ndim == 1 else scale.shape[1],
+        input_bits=input_bits,
+        input_step=input_step,
     )
 
 
-def multiply(x: Tensor, weights: Weights, threads: int) -> Tensor:
-    """(N, in) float32 activations to (N, out) float32."""
+def multiply(
+    x: Tensor, weights: Weights, threads: int, input_bits: int = 0, input_step: float = 0.0
+) -> Tensor:
+    """(N, in) float32 activations to (N, out) float32; see :func:`linear_structure`."""
     missing = -weights.columns % COLUMN_BLOCK
     x = pad(x, (0, missing)) if missing else x.contiguous()
     y = torch.empty(len(x), weights.rows)
     require_library().sqil_multiply(
-        ctypes.byref(linear_structure(weights)),
+        ctypes.byref(linear_structure(weights, input_bits, input_step)),
         x.data_ptr(),
         x.shape[1],
         len(x),

@@ -39,6 +39,24 @@ class Activations:
         check_width(self.bits)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """How the inputs of one layer are rounded.
+
+    Attributes:
+        bits: width of a code, 4 or 8.
+        step: () static step; None for one per token.
+    """
+
+    bits: int
+    step: Tensor | None = None
+
+
+def rounded(x: Tensor, inputs: Inputs | None) -> Tensor:
+    """(..., features) on their grid; as they are without one."""
+    return x if inputs is None else round_activations(x, inputs.bits, inputs.step)
+
+
 def check_width(bits: int) -> None:
     """Refuse other widths than 4 and 8.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.cpu import Cpu
 from sqil_ros.quant.layer_shape import LayerShape
 from sqil_ros.quant.packing import pack, unpack
@@ -25,7 +26,7 @@ AUTO = 'auto'
 
 
 class BackEnd(Protocol):
-    """Computes ``x @ (scale * (codes - zero)).T + bias`` from packed storage."""
+    """Computes ``x @ (scale * (codes - zero)).T + bias`` from packed storage, x rounded first."""
 
     name: str
 
@@ -39,7 +40,13 @@ class BackEnd(Protocol):
         """Inverse of :meth:`prepare`."""
 
     def multiply(
-        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
+        self,
+        x: Tensor,
+        storage: Tensor,
+        steps: Steps,
+        bias: Tensor | None,
+        shape: LayerShape,
+        inputs: Inputs | None = None,
     ) -> Tensor:
         """(..., in) activations to (..., out) in their own dtype."""
 
@@ -62,12 +69,18 @@ class Reference:
         return storage
 
     def multiply(
-        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
+        self,
+        x: Tensor,
+        storage: Tensor,
+        steps: Steps,
+        bias: Tensor | None,
+        shape: LayerShape,
+        inputs: Inputs | None = None,
     ) -> Tensor:
         """Dense product with the unpacked weights."""
         codes = unpack(storage, shape.bits, shape.in_features)
         weight = dequantize(Quantized(codes, steps.scale, shape.bits, steps.zero), x.dtype)
-        return linear(x, weight, None if bias is None else bias.to(x.dtype))
+        return linear(rounded(x, inputs), weight, None if bias is None else bias.to(x.dtype))
 
 
 class TorchCpu:
@@ -113,10 +126,16 @@ class TorchCpu:
         return pack(codes[: shape.out_features, : shape.in_features], shape.bits)
 
     def multiply(
-        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
+        self,
+        x: Tensor,
+        storage: Tensor,
+        steps: Steps,
+        bias: Tensor | None,
+        shape: LayerShape,
+        inputs: Inputs | None = None,
     ) -> Tensor:
         """Product with the codes, then the scale."""
-        rows = x.reshape(-1, shape.in_features)
+        rows = rounded(x, inputs).reshape(-1, shape.in_features)
         if missing := -shape.in_features % _COLUMN_TILE:
             rows = pad(rows, (0, missing))
         if shape.bits == 8:

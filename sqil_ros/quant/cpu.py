@@ -15,12 +15,16 @@ from sqil_ros.engine.tiles import (
     rows_from_tiles,
     tiles_from_rows,
 )
+from sqil_ros.quant.activations import Inputs
 from sqil_ros.quant.layer_shape import LayerShape
 from sqil_ros.quant.primitives import Steps
 
 
 class Cpu:
-    """Products in float32 whatever the width, so a layer loses nothing but its weights' bits."""
+    """Products that lose nothing but the bits of weights and inputs.
+
+    Sums are float32, or integers where inputs are rounded and the processor can.
+    """
 
     name = 'cpu'
 
@@ -47,13 +51,25 @@ class Cpu:
         return rows_from_tiles(storage, shape.out_features, shape.in_features, shape.bits)
 
     def multiply(
-        self, x: Tensor, storage: Tensor, steps: Steps, bias: Tensor | None, shape: LayerShape
+        self,
+        x: Tensor,
+        storage: Tensor,
+        steps: Steps,
+        bias: Tensor | None,
+        shape: LayerShape,
+        inputs: Inputs | None = None,
     ) -> Tensor:
         """Product with the codes, then the scale."""
         weights = layer_weights(storage, steps, bias, shape)
         rows = x.reshape(-1, shape.in_features).float()
-        y = multiply(rows, weights, torch.get_num_threads())
+        y = multiply(rows, weights, torch.get_num_threads(), *_rounding(inputs))
         return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)
+
+
+def _rounding(inputs: Inputs | None) -> tuple[int, float]:
+    if inputs is None:
+        return 0, 0.0
+    return inputs.bits, 0.0 if inputs.step is None else float(inputs.step)
 
 
 def layer_weights(

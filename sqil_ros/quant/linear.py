@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.back_ends import AUTO, LayerShape, choose_back_end
 from sqil_ros.quant.layer_checks import check_activations, check_adapter, check_layer
 from sqil_ros.quant.packing import pack, unpack
@@ -171,14 +171,14 @@ class PackedLinear(nn.Linear):
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
-        seen = x
+        inputs = None
         if self.activation_bits is not None:
-            seen = round_activations(x, self.activation_bits, self.input_step)
+            inputs = Inputs(self.activation_bits, self.input_step)
         if x.requires_grad and torch.is_grad_enabled():
             bias = None if self.bias is None else self.bias.to(x.dtype)
-            return linear(seen, self.weight.to(x.dtype), bias)
+            return linear(rounded(x, inputs), self.weight.to(x.dtype), bias)
         steps = Steps(self.scale, self.zero)
-        y = self._back_end.multiply(seen, self.packed, steps, self.bias, self.shape)
+        y = self._back_end.multiply(x, self.packed, steps, self.bias, self.shape, inputs)
         # The low-rank change is trained, and stored, at 16 bits; so are its inputs.
         if self.up is not None and self.down is not None:
             y = y + linear(linear(x, self.down.to(x.dtype)), self.up.to(x.dtype))

@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 1
+#define SQIL_INTERFACE 2
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`.
 typedef struct {
@@ -98,7 +98,7 @@ typedef struct sqil_step sqil_step;
 
 int32_t sqil_interface(void);
 
-// Instruction set: "avx512", "avx2", "portable"; the best of this machine, or as chosen.
+// Instruction set: "avx512vnni", "avx512", "avx2", "portable"; the best of this machine, or as chosen.
 const char *sqil_level(void);
 // 0, or -1 where the machine or the build lacks it.
 int32_t sqil_choose_level(const char *name);
@@ -114,7 +114,7 @@ void sqil_rows_from_tiles(const uint32_t *tiles, int32_t rows, int32_t columns, 
 void sqil_tiles_from_floats(const float *weight, int32_t rows, int32_t columns, int32_t bits,
                             uint32_t *tiles);
 
-// (count, columns) to (count, rows); rounds no inputs.
+// (count, columns) to (count, rows).
 void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, int32_t count,
                    float *y, int64_t y_stride, int32_t threads);
 

@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include "attention.h"
+#include "codes_product.h"
 #include "product.h"
 #include "rows.h"
 
@@ -11,6 +12,11 @@ namespace sqil {
 extern const Kernels SQIL_TABLE = {
     SQIL_NAME,       kPanel, kRows,        multiply, normalize, apply_gelu, apply_gelu_tanh,
     apply_gate,      add,    round_inputs, rotate,   attend,    store_keys, store_values,
+#ifdef __AVX512VNNI__
+    round_codes, multiply_codes,
+#else
+    nullptr,     nullptr,
+#endif
 };
 
 }  // namespace sqil

@@ -9,7 +9,17 @@ namespace sqil {
 // Of any instruction set.
 constexpr int kMostQueryRows = 12;
 
-// The functions are described where they are defined: product.h, rows.h, attention.h.
+// Rounded activations: x = step * code.
+struct CodeRows {
+  int8_t *codes;        // a row every `stride` bytes, zeros up to the next block
+  float *steps;         // of each row
+  int32_t *sums;        // of the codes before every block, a row every `sums_stride` words
+  int64_t stride;
+  int64_t sums_stride;
+};
+
+// The functions are described where they are defined: product.h, rows.h, attention.h,
+// codes_product.h. The last two are null where the instruction set has no products of bytes.
 struct Kernels {
   const char *name;
   int panel;       // outputs of the unit that `multiply` counts in
@@ -34,12 +44,17 @@ struct Kernels {
                      int64_t room, float *keys);
   void (*store_values)(const float *from, int64_t stride, int count, int width, int first,
                        float *values);
+  void (*round_codes)(const float *x, int64_t stride, int count, int width, int bits,
+                      float static_step, const CodeRows &to);
+  void (*multiply_codes)(const sqil_linear &layer, const CodeRows &x, int count, float *y,
+                         int64_t y_stride, int first, int last);
 };
 
 extern const Kernels kPortable;
 #ifdef SQIL_X86
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
+extern const Kernels kAvx512Vnni;
 #endif
 
 // The best that this machine runs, or what was chosen.

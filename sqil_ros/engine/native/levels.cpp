@@ -9,14 +9,19 @@
 namespace sqil {
 namespace {
 
+#ifdef SQIL_X86
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
 // Best first; null where the machine lacks it.
 const Kernels *const *available() {
   static const Kernels *const tables[] = {
 #ifdef SQIL_X86
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-          ? &kAvx512
-          : nullptr,
+      has_avx512() && __builtin_cpu_supports("avx512vnni") ? &kAvx512Vnni : nullptr,
+      has_avx512() ? &kAvx512 : nullptr,
       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kAvx2 : nullptr,
 #endif
       &kPortable,

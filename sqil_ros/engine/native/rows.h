@@ -67,26 +67,39 @@ void add(float *x, const float *change, const float *gain, int64_t stride, int c
   }
 }
 
+// The step of one token's inputs, with which their largest magnitude is the largest code.
+inline float token_step(const float *x, int size, float highest) {
+  floats peak = {};
+  for (int c = 0; c < size; c += kLanes) {
+    const floats value = load(x + c);
+    peak = larger(peak, value < 0.0f ? -value : value);
+  }
+  const float step = largest(peak) / highest;
+  return step > __FLT_MIN__ ? step : 1.0f;
+}
+
+// 0, or NaN where an input is no finite number: a row that holds one shall not look sound.
+inline float unsound(const float *x, int size) {
+  floats total = {};
+  for (int c = 0; c < size; c += kLanes) total += load(x + c) * 0.0f;
+  return sum(total);
+}
+
+// Clipping first gives the same code, as both ends are integers, and keeps rounding exact.
+inline floats code_of(floats x, float step, float highest) {
+  return round_to_even(smaller(larger(x / step, all(-highest - 1.0f)), all(highest)));
+}
+
 // Onto the grid of sqil_ros/quant/activations.py: ties to even, beyond the ends clipped.
 void round_inputs(const float *x, int64_t stride, int count, int width, int bits,
                          float static_step, float *y) {
   const float highest = float((1 << (bits - 1)) - 1);
   const int size = up_to(width, kBlock);
   for (int row = 0; row < count; ++row, x += stride, y += stride) {
-    float step = static_step;
-    if (step == 0.0f) {
-      floats peak = {};
-      for (int c = 0; c < size; c += kLanes) {
-        const floats value = load(x + c);
-        peak = larger(peak, value < 0.0f ? -value : value);
-      }
-      step = largest(peak) / highest;
-      step = step > __FLT_MIN__ ? step : 1.0f;
-    }
+    const float step =
+        (static_step == 0.0f ? token_step(x, size, highest) : static_step) + unsound(x, size);
     for (int c = 0; c < size; c += kLanes) {
-      // Clipping first gives the same code, as both ends are integers, and keeps rounding exact.
-      const floats code = smaller(larger(load(x + c) / step, all(-highest - 1.0f)), all(highest));
-      store(y + c, round_to_even(code) * step);
+      store(y + c, code_of(load(x + c), step, highest) * step);
     }
   }
 }

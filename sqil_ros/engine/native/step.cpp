@@ -26,7 +26,9 @@ int32_t sqil_interface(void) { return SQIL_INTERFACE; }
 
 void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, int32_t count,
                    float *y, int64_t y_stride, int32_t threads) {
-  sqil::multiply(*layer, x, x_stride, count, y, y_stride, threads);
+  if (!layer->input_bits) return sqil::multiply(*layer, x, x_stride, count, y, y_stride, threads);
+  const int width = x_stride > layer->columns ? int(x_stride) : layer->columns;
+  sqil::Products(threads, count, width)(*layer, x, x_stride, count, y, y_stride);
 }
 
 sqil_step *sqil_step_new(const sqil_vision *vision, const sqil_decoder *decoder, int32_t threads) {

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from sqil_ros.engine.tiles import PACKED_WIDTHS, dense_weights, multiply
+from sqil_ros.quant.activations import round_activations
 from sqil_ros.quant.back_ends import BACK_ENDS, LayerShape
 from sqil_ros.quant.linear import FakeQuantLinear, PackedLinear
-from sqil_ros.quant.primitives import WHOLE_ROW, Grid
+from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
 
 CPU = torch.device('cpu')
 # Sums of float32 products in any order, measured against the sum of their magnitudes.
@@ -90,6 +91,39 @@ def test_packed_products(
 
 @patient
 @given(
+    grids(),
+    st.integers(1, 100),
+    st.integers(1, 70),
+    st.sampled_from([4, 8]),
+    st.sampled_from([None, 0.03, 0.5]),
+    st.integers(0, 2**16),
+)
+def test_products_of_rounded_inputs(
+    each_level: str,
+    case: tuple[Grid, int],
+    out_features: int,
+    rows: int,
+    input_bits: int,
+    step: float | None,
+    seed: int,
+) -> None:
+    """As the inputs rounded by torch times the same weights: not one code may differ."""
+    grid, in_features = case
+    torch.set_num_threads(1 + seed % 2)
+    dense = nn.Linear(in_features, out_features).requires_grad_(False)
+    dense.weight.copy_(random(out_features, in_features, seed=seed) + 0.3)
+    static = None if step is None else torch.tensor(step)
+    integers = quantize(dense.weight, grid)
+    packed = PackedLinear.from_quantized(integers, dense.bias, 'cpu', input_bits, static)
+    x = random(rows, in_features, seed=seed + 1)
+    seen = round_activations(x, input_bits, static)
+    added = packed.weight.abs() if grid.symmetric else spread(packed)
+    bound = linear(seen.abs(), added, dense.bias.abs())
+    assert_close(packed(x), linear(seen, packed.weight, dense.bias), bound)
+
+
+@patient
+@given(
     st.integers(1, 100),
     st.integers(1, 450),
     st.integers(1, 70),
@@ -128,8 +162,15 @@ def test_storage_is_as_small_as_it_claims() -> None:
         assert packed.packed.numel() == 64 * 192 * bits // 8
 
 
-def test_infinities_and_nans_arrive() -> None:
-    packed = PackedLinear.from_linear(nn.Linear(40, 20), 4)
+@pytest.mark.parametrize('input_bits', [None, 8])
+@pytest.mark.parametrize('step', [None, torch.tensor(0.1)])
+def test_infinities_and_nans_arrive(
+    each_level: str, input_bits: int | None, step: Tensor | None
+) -> None:
+    integers = quantize(random(20, 40, seed=0), 4)
+    packed = PackedLinear.from_quantized(
+        integers, None, 'cpu', input_bits, step if input_bits else None
+    )
     for value in (float('nan'), float('inf')):
         for rows in (1, 9):
             assert not bool(torch.isfinite(packed(torch.full((rows, 40), value))).any())

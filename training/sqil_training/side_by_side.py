@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -20,13 +19,12 @@ from sqil_ros.policy.base import Policy
 from sqil_ros.policy.loader import FULL_PRECISION, check_checkpoint, load_policy
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.statistics import Normalizer, read_normalizer
+from sqil_ros.policy.step_times import WARM_UP, step_times, times_faster
 from sqil_ros.types import Array
 from sqil_training.exporting.held_out import HeldOut, held_out
 from sqil_training.exporting.measures import distance
 
 _BATCH = 32
-_WARM_UP = 5
-_MS = 1e3
 
 
 def side_by_side(
@@ -125,27 +123,22 @@ def latencies(
     """
     observations = [
         observation
-        for drawn in islice(data.batches(1), _WARM_UP + rounds)
+        for drawn in islice(data.batches(1), WARM_UP + rounds)
         for observation in drawn.observations
     ]
-    spent: dict[str, list[float]] = {name: [] for name in policies}
-    for i in tqdm(range(_WARM_UP + rounds), desc='latency', unit='round', disable=None):
-        for name, policy in policies.items():
-            start = time.perf_counter()
-            policy.act(observations[i % len(observations)])
-            spent[name].append(_MS * (time.perf_counter() - start))
-    times = {name: np.array(all_[_WARM_UP:]) for name, all_ in spent.items()}
+    with tqdm(total=WARM_UP + rounds, desc='latency', unit='round', disable=None) as bar:
+        times = step_times(policies, observations, rounds, bar.update)
     return {
         name: {
             'back_end': policies[name].describe().back_end,
             'rounds': rounds,
             'p50_ms': _percentile(own, 50),
             'p99_ms': _percentile(own, 99),
-            'ratio_full': round(float(np.median(times[FULL_PRECISION] / own)), 3),
+            'ratio_full': times_faster(times[FULL_PRECISION], own),
         }
         for name, own in times.items()
     }
 
 
-def _percentile(values: Sequence[float] | Array, rank: float) -> float:
+def _percentile(values: Array, rank: float) -> float:
     return round(float(np.percentile(values, rank)), 3)

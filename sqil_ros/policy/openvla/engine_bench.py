@@ -27,12 +27,12 @@ from sqil_ros.policy.openvla.engine_step import EngineStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.statistics import read_normalizer
+from sqil_ros.policy.step_times import random_observations
 from sqil_ros.provenance import provenance
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.selection import select_layers
 from sqil_ros.share import share_directory
 from sqil_ros.timing import Spans
-from sqil_ros.types import Observation
 
 FULL = 0
 WIDTHS = (FULL, 8, 4, 3, 2)
@@ -89,13 +89,10 @@ def candidates(checkpoint: Path, bits: int) -> dict[str, OpenVLAPolicy]:
 
 def measure(policies: dict[str, OpenVLAPolicy], bits: int, turns: int) -> list[dict[str, Any]]:
     """One row for each candidate and stage: milliseconds, and torch's time over its own."""
-    generator = np.random.default_rng(0)
     size = next(iter(policies.values())).model.config.image_size
+    observations = random_observations(size, _WARM_UP + turns, _INSTRUCTION)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in policies}
-    for turn in range(_WARM_UP + turns):
-        images = tuple(generator.integers(0, 256, (2, size, size, 3), np.uint8))
-        state = generator.uniform(-0.5, 0.5, 7)
-        observation = Observation(images, state, state, _INSTRUCTION, turn)
+    for turn, observation in enumerate(observations):
         for name, policy in policies.items():
             spans = Spans()
             with spans('step'):

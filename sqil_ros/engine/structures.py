@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 2
+INTERFACE = 3
 
 _Fields = list[tuple[str, Any]]
 
@@ -141,6 +141,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         None,
         [POINTER(Linear), c_void_p, ctypes.c_int64, c_int32, c_void_p, ctypes.c_int64, c_int32],
     ),
+    'sqil_read': (ctypes.c_uint32, [c_void_p, ctypes.c_int64, c_int32]),
     'sqil_step_new': (c_void_p, [POINTER(Vision), POINTER(Decoder), c_int32]),
     'sqil_step_free': (None, [c_void_p]),
     'sqil_step_see': (None, [c_void_p] * 3),

@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 2
+#define SQIL_INTERFACE 3
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`.
 typedef struct {
@@ -117,6 +117,9 @@ void sqil_tiles_from_floats(const float *weight, int32_t rows, int32_t columns, 
 // (count, columns) to (count, rows).
 void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, int32_t count,
                    float *y, int64_t y_stride, int32_t threads);
+
+// Reads so many words and does nothing with them: what memory can give; returns their sum.
+uint32_t sqil_read(const uint32_t *words, int64_t count, int32_t threads);
 
 // Room for one control step; null where memory does not suffice.
 sqil_step *sqil_step_new(const sqil_vision *vision, const sqil_decoder *decoder, int32_t threads);

@@ -12,6 +12,7 @@ namespace sqil {
 extern const Kernels SQIL_TABLE = {
     SQIL_NAME,       kPanel, kRows,        multiply, normalize, apply_gelu, apply_gelu_tanh,
     apply_gate,      add,    round_inputs, rotate,   attend,    store_keys, store_values,
+    read,
 #ifdef __AVX512VNNI__
     round_codes, multiply_codes,
 #else

@@ -44,6 +44,7 @@ struct Kernels {
                      int64_t room, float *keys);
   void (*store_values)(const float *from, int64_t stride, int count, int width, int first,
                        float *values);
+  uint32_t (*read)(const uint32_t *words, int64_t count);
   void (*round_codes)(const float *x, int64_t stride, int count, int width, int bits,
                       float static_step, const CodeRows &to);
   void (*multiply_codes)(const sqil_linear &layer, const CodeRows &x, int count, float *y,

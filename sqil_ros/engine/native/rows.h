@@ -67,6 +67,20 @@ void add(float *x, const float *change, const float *gain, int64_t stride, int c
   }
 }
 
+// The sum of so many words, by the widest loads.
+uint32_t read(const uint32_t *from, int64_t count) {
+  words total[4] = {};
+  int64_t at = 0;
+  for (; at + 4 * kLanes <= count; at += 4 * kLanes) {
+    for (int chain = 0; chain < 4; ++chain) total[chain] += load(from + at + chain * kLanes);
+  }
+  const words all_chains = total[0] + total[1] + total[2] + total[3];
+  uint32_t found = 0;
+  for (int lane = 0; lane < kLanes; ++lane) found += all_chains[lane];
+  for (; at < count; ++at) found += from[at];
+  return found;
+}
+
 // The step of one token's inputs, with which their largest magnitude is the largest code.
 inline float token_step(const float *x, int size, float highest) {
   floats peak = {};

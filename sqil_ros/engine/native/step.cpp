@@ -2,6 +2,7 @@
 // The C interface of products and of the control step.
 #include <string.h>
 
+#include <atomic>
 #include <new>
 
 #include "decoder.h"
@@ -29,6 +30,16 @@ void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, i
   if (!layer->input_bits) return sqil::multiply(*layer, x, x_stride, count, y, y_stride, threads);
   const int width = x_stride > layer->columns ? int(x_stride) : layer->columns;
   sqil::Products(threads, count, width)(*layer, x, x_stride, count, y, y_stride);
+}
+
+uint32_t sqil_read(const uint32_t *words, int64_t count, int32_t threads) {
+  constexpr int64_t kPart = 1 << 14;
+  std::atomic<uint32_t> total{0};
+  sqil::in_parallel(threads, int((count + kPart - 1) / kPart), [&](int first, int last) {
+    const int64_t begin = first * kPart, end = last * kPart < count ? last * kPart : count;
+    total += sqil::kernels().read(words + begin, end - begin);
+  });
+  return total;
 }
 
 sqil_step *sqil_step_new(const sqil_vision *vision, const sqil_decoder *decoder, int32_t threads) {

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""sqil-bench: low-bit products against 16 bits, peers, and what the memory itself can give."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sqil_ros.bench.products import (
+    BEYOND_CACHES,
+    CONTESTANTS,
+    EAGER,
+    PREPACKED,
+    Contestant,
+    read_test,
+    refusal,
+)
+from sqil_ros.bench.shapes import PREFILL, SHAPES, Shape
+from sqil_ros.bench.turns import ratio, take_turns
+from sqil_ros.engine.library import level
+from sqil_ros.errors import SqilError
+from sqil_ros.provenance import provenance
+
+GEMV, GEMM = 'gemv', 'gemm'
+_READ = 'read'
+_EXAMPLES = """examples:
+  sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
+  sqil-bench --stage gemm --model tiny --candidates 'engine W4A8' 'engine W4A16'
+
+gemv is one row of activations, as in decoding; gemm as many as a prefill has. Every candidate has
+copies of its weights beyond all caches in gemv. Ratios are medians over rounds in which all take
+turns. docs/benchmarks.md tells how to read the figures.
+"""
+
+
+def measure(
+    stage: str, model: str, shape: Shape, names: Sequence[str], threads: int, rounds: int
+) -> Iterator[dict[str, Any]]:
+    """A row for every candidate at one shape."""
+    torch.set_num_threads(threads)
+    rows = 1 if stage == GEMV else PREFILL[model]
+    beyond = BEYOND_CACHES if stage == GEMV else 0
+    x = torch.randn(rows, shape.inputs, generator=torch.Generator().manual_seed(0))
+    wanted = dict.fromkeys([EAGER, PREPACKED, *names])
+    contestants: dict[str, Contestant] = {}
+    for name in wanted:
+        if reason := refusal(name, shape):
+            print(f'{name} is left out at {shape}: {reason}', file=sys.stderr)
+        else:
+            contestants[name] = CONTESTANTS[name](shape, x, beyond)
+    contestants[_READ] = read_test(threads)
+    with tqdm(desc=f'{stage} {shape}', unit='round', disable=None) as bar:
+        works = {name: each.work for name, each in contestants.items()}
+        times, disturbed = take_turns(works, rounds, bar.update)
+    read = _rate(contestants[_READ].bytes, float(np.median(times.pop(_READ))))
+    baselines = [name for name in (EAGER, PREPACKED, 'engine bf16') if name in times]
+    best = min(baselines, key=lambda name: float(np.median(times[name])))
+    for name, own in times.items():
+        size, median = contestants[name].bytes, float(np.median(own))
+        rate = _rate(size, median)
+        yield {
+            'model': model,
+            'profile': name,
+            'stage': stage,
+            'shape': str(shape),
+            'rows': rows,
+            'ms_p50': round(median, 4),
+            'ms_p99': round(float(np.percentile(own, 99)), 4),
+            'bytes': size,
+            'GBps': round(rate, 2),
+            'read_GBps': round(read, 2),
+            'of_read': round(rate / read, 3),
+            'GFLOPs': round(2e-6 * rows * shape.weights / median, 1),
+            'ratio_eager': ratio(times[EAGER], own),
+            'ratio_best': ratio(times[best], own),
+            'best': best,
+            'disturbed': disturbed,
+        }
+
+
+def _rate(size: int, milliseconds: float) -> float:
+    """Gigabytes per second."""
+    return size / milliseconds / 1e6
+
+
+def _line(row: dict[str, Any]) -> str:
+    return (
+        f'{row["stage"]:5} {row["shape"]:12} {row["profile"]:18} {row["ms_p50"]:9.3f} ms '
+        f'{row["GBps"]:7.1f} GB/s {row["of_read"]:6.0%} of read {row["GFLOPs"]:8.1f} GFLOP/s  '
+        f'{row["ratio_eager"]:6.2f} x eager  {row["ratio_best"]:5.2f} x best 16 bits'
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print a table, write a file."""
+    parser = argparse.ArgumentParser(
+        prog='sqil-bench',
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--stage', choices=(GEMV, GEMM), nargs='+', default=[GEMV, GEMM])
+    parser.add_argument('--model', choices=sorted(SHAPES), default='openvla-7b')
+    names = [name for name in CONTESTANTS if name not in (EAGER, PREPACKED)]
+    parser.add_argument('--candidates', choices=names, nargs='+', default=names)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--rounds', type=int, default=30)
+    parser.add_argument('--json', type=Path, help='where to write the result')
+    args = parser.parse_args(argv)
+    rows: list[dict[str, Any]] = []
+    try:
+        for stage in args.stage:
+            for shape in SHAPES[args.model]:
+                found = list(
+                    measure(stage, args.model, shape, args.candidates, args.threads, args.rounds)
+                )
+                print(*map(_line, found), sep='\n', flush=True)
+                rows += found
+    except SqilError as error:
+        print(f'sqil-bench: {type(error).__name__}: {error}', file=sys.stderr)
+        return 1
+    if args.json:
+        content = {
+            'device': provenance()['machine'],
+            'level': level(),
+            'threads': args.threads,
+            'read_GBps': float(np.median([row['read_GBps'] for row in rows])),
+            'rows': rows,
+            'provenance': provenance(),
+        }
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        print(f'written to {args.json}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to multiply activations with one weight matrix, each on memory of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from sqil_ros.bench.shapes import Shape
+from sqil_ros.bench.turns import Candidate
+from sqil_ros.engine.library import require_library
+from sqil_ros.engine.tiles import Weights, multiply
+
+BEYOND_CACHES = 160 << 20
+"""Bytes of weights that a candidate goes through, so that none is in a cache when it is back."""
+
+EAGER, PREPACKED = 'bf16, torch', 'bf16, prepacked'
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to multiply.
+
+    Attributes:
+        work: does it once.
+        bytes: of weights, scales included, that one product reads.
+    """
+
+    work: Candidate
+    bytes: int
+
+
+Maker = Callable[[Shape, Tensor, int], Contestant]
+"""From a shape, (N, in) float32 activations and threads."""
+
+
+def copies(size: int, beyond: int) -> int:
+    """How many matrices of ``size`` bytes are more than ``beyond`` bytes."""
+    return max(1, -(-beyond // size))
+
+
+def eager(shape: Shape, x: Tensor, beyond: int) -> Contestant:
+    """What a user of torch in bfloat16 gets."""
+    half, size = x.bfloat16(), 2 * shape.weights
+    weights = [_noise(shape) for _ in range(copies(size, beyond))]
+    return Contestant(lambda turn: linear(half, weights[turn % len(weights)]), size)
+
+
+def prepacked(shape: Shape, x: Tensor, beyond: int) -> Contestant:
+    """The weight in the layout of oneDNN: what a frozen, compiled model runs."""
+    half, size = x.bfloat16(), 2 * shape.weights
+    weights = [
+        torch.ops.mkldnn._reorder_linear_weight(_noise(shape), len(x))
+        for _ in range(copies(size, beyond))
+    ]
+
+    def work(turn: int) -> object:
+        packed = weights[turn % len(weights)]
+        return torch.ops.mkldnn._linear_pointwise(half, packed, None, 'none', [], '')
+
+    return Contestant(work, size)
+
+
+def native(bits: int, input_bits: int) -> Maker:
+    """Ours: codes of ``bits``, inputs of ``input_bits`` or, with 0, in floating point."""
+
+    def make(shape: Shape, x: Tensor, beyond: int) -> Contestant:
+        words = int(require_library().sqil_tile_words(shape.outputs, shape.inputs, bits))
+        scale = torch.full((shape.outputs,), 0.01) if bits <= 8 else None
+        size = 4 * words + (0 if scale is None else 4 * len(scale))
+        count = copies(size, beyond)
+        # Any bits are codes; as bfloat16 or float32 they must not be infinite.
+        fill = torch.randint(0, 2**31 - 1, (count, words), dtype=torch.int32)
+        tiles = fill if bits <= 8 else torch.zeros_like(fill)
+        weights = [Weights(each, bits, shape.outputs, shape.inputs, scale) for each in tiles]
+        threads = torch.get_num_threads()
+        return Contestant(
+            lambda turn: multiply(x, weights[turn % count], threads, input_bits), size
+        )
+
+    return make
+
+
+def torch_int4(shape: Shape, x: Tensor, beyond: int) -> Contestant:
+    """The 4-bit product of torch, one scale for 128 inputs."""
+    group, half = 128, x.bfloat16()
+    size = shape.weights // 2 + 4 * shape.weights // group
+    codes = torch.randint(0, 16, (shape.outputs, shape.inputs), dtype=torch.int32)
+    first = torch._convert_weight_to_int4pack_for_cpu(codes, 1)
+    weights = [first.clone() for _ in range(copies(size, beyond))]
+    scales = torch.ones(shape.inputs // group, shape.outputs, 2, dtype=torch.bfloat16)
+
+    def work(turn: int) -> object:
+        return torch._weight_int4pack_mm_for_cpu(half, weights[turn % len(weights)], group, scales)
+
+    return Contestant(work, size)
+
+
+def torch_int8(shape: Shape, x: Tensor, beyond: int) -> Contestant:
+    """The 8-bit product of torch, one scale a row."""
+    half, size = x.bfloat16(), shape.weights + 2 * shape.outputs
+    codes = torch.randint(-127, 128, (shape.outputs, shape.inputs), dtype=torch.int8)
+    weights = [codes.clone() for _ in range(copies(size, beyond))]
+    scales = torch.ones(shape.outputs, dtype=torch.bfloat16)
+    return Contestant(
+        lambda turn: torch._weight_int8pack_mm(half, weights[turn % len(weights)], scales), size
+    )
+
+
+CONTESTANTS: Mapping[str, Maker] = {
+    EAGER: eager,
+    PREPACKED: prepacked,
+    'torch int4, g128': torch_int4,
+    'torch int8': torch_int8,
+    'engine bf16': native(16, 0),
+    **{f'engine W{bits}A16': native(bits, 0) for bits in (8, 4, 3, 2)},
+    **{f'engine W{bits}A8': native(bits, 8) for bits in (8, 4, 3, 2)},
+}
+"""Both baselines, the peers that come with torch, and the engine."""
+
+
+def refusal(name: str, shape: Shape) -> str:
+    """Why a contestant cannot serve a shape; empty if it can."""
+    if name.startswith('torch int4') and shape.inputs % 128:
+        return f'it serves multiples of 128 inputs, not {shape.inputs}'
+    if name.startswith('engine'):
+        return ''
+    if name == PREPACKED and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return 'oneDNN has no bfloat16 on this processor'
+    return ''
+
+
+def read_test(threads: int) -> Contestant:
+    """The machine's limit: reading more memory than the caches hold, and nothing else."""
+    words = torch.zeros(BEYOND_CACHES // 4, dtype=torch.int32)
+    library = require_library()
+    return Contestant(
+        lambda turn: library.sqil_read(words.data_ptr(), words.numel(), threads), BEYOND_CACHES
+    )
+
+
+def _noise(shape: Shape) -> Tensor:
+    return torch.randn(shape.outputs, shape.inputs).bfloat16()

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Candidates in turns, in one process, with turns that something disturbed taken again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sqil_ros.types import Array
+
+Candidate = Callable[[int], object]
+"""Does its work once; the argument counts turns, so that it may take other memory each time."""
+
+WARM_UP = 3
+TRIES = 6
+DISTURBED = 1.5
+_MS = 1e3
+
+
+class Sentinel:
+    """A small piece of work that always takes as long, unless something else has the machine."""
+
+    def __init__(self) -> None:
+        self._buffer = np.ones(1 << 18, np.float32)
+        self.best = min(self._once() for _ in range(50))
+
+    def quiet(self) -> bool:
+        """Whether it takes about as long as ever."""
+        found = self._once()
+        self.best = min(self.best, found)
+        return found <= DISTURBED * self.best
+
+    def _once(self) -> float:
+        start = time.perf_counter()
+        for _ in range(4):
+            self._buffer.sum()
+        return time.perf_counter() - start
+
+
+def take_turns(
+    candidates: Mapping[str, Candidate], rounds: int, done: Callable[[], object] = lambda: None
+) -> tuple[dict[str, Array], int]:
+    """(rounds,) milliseconds of every candidate, and how many turns stayed disturbed.
+
+    A turn between two disturbed sentinels is taken again, up to :data:`TRIES` times; then it
+    counts as it is, and is counted. Round i of all candidates lies next to each other in time.
+
+    Args:
+        candidates: by name.
+        rounds: that count; :data:`WARM_UP` more come first.
+        done: called after every round.
+    """
+    sentinel, disturbed = Sentinel(), 0
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for turn in range(WARM_UP + rounds):
+        for name, work in candidates.items():
+            for attempt in range(TRIES):
+                before = sentinel.quiet()
+                start = time.perf_counter()
+                work(turn + attempt)
+                spent = _MS * (time.perf_counter() - start)
+                if before and sentinel.quiet():
+                    break
+            else:
+                disturbed += turn >= WARM_UP
+            times[name].append(spent)
+        done()
+    return {name: np.array(found[WARM_UP:]) for name, found in times.items()}, disturbed
+
+
+def ratio(than: Array, own: Array) -> float:
+    """How many times as fast as another: the median over the rounds."""
+    return round(float(np.median(than / own)), 3)

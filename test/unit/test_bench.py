@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""That what sqil-bench prints is what was measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from sqil_ros.bench import turns
+from sqil_ros.bench.__main__ import main
+from sqil_ros.bench.products import CONTESTANTS, EAGER, PREPACKED, copies, read_test, refusal
+from sqil_ros.bench.shapes import SHAPES, Shape
+from sqil_ros.bench.turns import TRIES, WARM_UP, ratio, take_turns
+from sqil_ros.engine.library import library
+
+needs_engine = pytest.mark.skipif(library() is None, reason='the engine is not built')
+
+
+class Moody:
+    """A sentinel that says what it is told."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def quiet(self):
+        return self.answers.pop(0) if self.answers else True
+
+
+@pytest.fixture
+def calm(monkeypatch):
+    monkeypatch.setattr(turns, 'Sentinel', Moody)
+
+
+def test_candidates_take_turns(calm):
+    seen = []
+    works = {name: lambda turn, name=name: seen.append((name, turn)) for name in 'ab'}
+    times, disturbed = take_turns(works, 3)
+    assert [len(found) for found in times.values()] == [3, 3] and disturbed == 0
+    assert seen[:4] == [('a', 0), ('b', 0), ('a', 1), ('b', 1)]
+    assert len(seen) == 2 * (WARM_UP + 3)
+
+
+def test_a_disturbed_turn_is_taken_again_and_at_last_counted(monkeypatch):
+    quiet = [True, True] * WARM_UP
+    monkeypatch.setattr(turns, 'Sentinel', lambda: Moody(*quiet, False, True, False, True, True))
+    seen = []
+    _, disturbed = take_turns({'a': seen.append}, 1)
+    assert len(seen) == WARM_UP + 3 and disturbed == 0
+    monkeypatch.setattr(turns, 'Sentinel', lambda: Moody(*quiet, *[False] * TRIES))
+    seen = []
+    _, disturbed = take_turns({'a': seen.append}, 1)
+    assert len(seen) == WARM_UP + TRIES and disturbed == 1
+
+
+def test_a_ratio_is_taken_round_by_round():
+    # Twice as fast in every round, on a machine that becomes ten times slower.
+    own = torch.tensor([1.0, 1.0, 10.0, 10.0]).numpy()
+    assert ratio(2.0 * own, own) == 2.0
+
+
+@needs_engine
+@pytest.mark.parametrize('name', CONTESTANTS)
+@pytest.mark.parametrize('rows', [1, 9])
+def test_every_contestant_multiplies_its_shape(name, rows):
+    shape = Shape(64, 256)
+    if refusal(name, shape):
+        pytest.skip(refusal(name, shape))
+    found = CONTESTANTS[name](shape, torch.randn(rows, shape.inputs), beyond=100_000)
+    for turn in range(3):
+        assert found.work(turn).shape == (rows, shape.outputs)
+    bits = 16 if 'bf16' in name else int(name[len('engine W')]) if 'engine' in name else None
+    if bits:
+        scales = 4 * shape.outputs if bits < 16 else 0
+        assert found.bytes == shape.weights * bits // 8 + scales
+
+
+def test_copies_exceed_what_they_must():
+    assert copies(10, 0) == 1 and copies(10, 25) == 3 and copies(10, 30) == 3
+
+
+@needs_engine
+@pytest.mark.parametrize('threads', [1, 2])
+def test_reading_reads_every_word(threads):
+    words = torch.arange(100_003, dtype=torch.int32)
+    found = library().sqil_read(words.data_ptr(), words.numel(), threads)
+    assert found == int(words.long().sum()) % 2**32
+    assert read_test(threads).bytes > 100 << 20
+
+
+@needs_engine
+def test_the_file_says_what_the_table_says(tmp_path, capsys):
+    path = tmp_path / 'result.json'
+    words = ['--stage', 'gemm', '--model', 'tiny', '--rounds', '2', '--threads', '1']
+    assert main([*words, '--candidates', 'engine W4A8', '--json', str(path)]) == 0
+    content = json.loads(path.read_text())
+    assert content['threads'] == 1 and content['read_GBps'] > 0.0
+    rows = content['rows']
+    shapes = [str(shape) for shape in SHAPES['tiny']]
+    assert [row['shape'] for row in rows if row['profile'] == 'engine W4A8'] == shapes
+    printed = capsys.readouterr().out
+    for row in rows:
+        assert f'{row["ms_p50"]:9.3f} ms' in printed
+        assert row['best'] in (EAGER, PREPACKED)
+        if row['profile'] == EAGER:
+            assert row['ratio_eager'] == 1.0

@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 3
+INTERFACE = 4
 
 _Fields = list[tuple[str, Any]]
 
@@ -71,6 +71,7 @@ class Decoder(Structure):
         ('answers', c_int32),
         ('first_token', c_int32),
         ('median', c_int32),
+        ('embedding_bits', c_int32),
         ('epsilon', c_float),
     ]
 

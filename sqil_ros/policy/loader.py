@@ -31,6 +31,7 @@ def load_policy(
     contract: Contract,
     device: str = 'cpu',
     engine: str = 'auto',
+    act_only: bool = False,
 ) -> Policy:
     """Load a policy that was made for this robot.
 
@@ -40,6 +41,7 @@ def load_policy(
         contract: of the robot at hand.
         device: torch device.
         engine: ``auto`` for native code where it can compute the policy, or ``torch``.
+        act_only: keep no weight twice; where the engine computes, torch then cannot.
 
     Raises:
         CheckpointError: missing, truncated, altered, or of an unknown architecture.
@@ -59,7 +61,7 @@ def load_policy(
         )
     from sqil_ros.policy.openvla.checkpoint import load_openvla  # torch only when it is needed
 
-    return load_openvla(directory, profile, contract, device, engine)
+    return load_openvla(directory, profile, contract, device, engine, act_only)
 
 
 def check_checkpoint(directory: Path, contract: Contract) -> CheckpointManifest:

@@ -74,5 +74,6 @@ def _policy(request: wire.LoadRequest) -> Policy:
         torch.set_num_threads(request.threads)
     contract = Contract.parse(request.contract, 'The contract of the node')
     return load_policy(
-        request.checkpoint, request.profile, contract, request.device, request.engine
-    )
+        request.checkpoint, request.profile, contract, request.device, request.engine,
+        act_only=True,
+    )  # fmt: skip

@@ -33,13 +33,9 @@ bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int see
                      int64_t *answer) {
   const int prompt = count + seen_count;
   if (prompt + decoder_.answers - 1 > decoder_.capacity) return false;
-  const size_t row_bytes = sizeof(float) * decoder_.width;
-  const auto embed = [&](int64_t token, int row) {
-    memcpy(states_.row(row), decoder_.embedding + token * decoder_.width, row_bytes);
-  };
   embed(tokens[0], 0);
   for (int row = 0; row < seen_count; ++row) {
-    memcpy(states_.row(1 + row), seen.row(row), row_bytes);
+    memcpy(states_.row(1 + row), seen.row(row), sizeof(float) * decoder_.width);
   }
   for (int token = 1; token < count; ++token) embed(tokens[token], seen_count + token);
   for (int index = 0; index < decoder_.answers; ++index) {
@@ -52,6 +48,21 @@ bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int see
     answer[index] = decoder_.first_token - choose(logits_.row(index));
   }
   return true;
+}
+
+void Decoder::embed(int64_t token, int row) {
+  const int64_t first = token * decoder_.width;
+  float *to = states_.row(row);
+  if (decoder_.embedding_bits == 32) {
+    memcpy(to, static_cast<const float *>(decoder_.embedding) + first,
+           sizeof(float) * decoder_.width);
+    return;
+  }
+  const uint16_t *from = static_cast<const uint16_t *>(decoder_.embedding) + first;
+  for (int c = 0; c < decoder_.width; ++c) {
+    const uint32_t word = uint32_t(from[c]) << 16;
+    memcpy(to + c, &word, sizeof word);
+  }
 }
 
 // The first `count` rows of the states, which follow `start` tokens that were seen before.

@@ -25,6 +25,7 @@ class Decoder {
   int64_t bytes() const;
 
  private:
+  void embed(int64_t token, int row);
   void forward(int start, int count);
   void attend(int layer, int start, int count, int from);
   int choose(const float *logits) const;

@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 3
+#define SQIL_INTERFACE 4
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`.
 typedef struct {
@@ -43,7 +43,7 @@ typedef struct {
 // A Llama decoder that answers with action tokens.
 typedef struct {
   const sqil_decoder_layer *layers;
-  const float *embedding;    // (vocabulary, width)
+  const void *embedding;     // (vocabulary, width) float32, or bfloat16 where embedding_bits is 16
   const float *cosine;       // (capacity, head_width / 2)
   const float *sine;         // (capacity, head_width / 2)
   sqil_norm norm;
@@ -58,6 +58,7 @@ typedef struct {
   int32_t answers;           // action tokens
   int32_t first_token;       // token of bin 0; bin b is first_token - b
   int32_t median;            // bin_choice: 0 argmax, 1 median
+  int32_t embedding_bits;    // 16 or 32
   float epsilon;
 } sqil_decoder;
 

@@ -75,7 +75,12 @@ def load_processor(directory: Path, dataset: str, model: OpenVLA) -> Processor:
 
 
 def load_openvla(
-    directory: Path, profile: str, contract: Contract, device: str = 'cpu', engine: str = AUTO
+    directory: Path,
+    profile: str,
+    contract: Contract,
+    device: str = 'cpu',
+    engine: str = AUTO,
+    act_only: bool = False,
 ) -> OpenVLAPolicy:
     """A policy at ``profile``; the caller has checked the manifest.
 
@@ -96,6 +101,9 @@ def load_openvla(
     else:
         model = load_model(directory)
     model.to(device)
+    step = engine_step(model, engine if device == 'cpu' else TORCH)
+    if act_only and step is not None:
+        step.release()
     return OpenVLAPolicy(
         model=model,
         processor=load_processor(directory, manifest.dataset, model),
@@ -103,5 +111,5 @@ def load_openvla(
         profile=profile,
         name=manifest.name,
         device=device,
-        step=engine_step(model, engine if device == 'cpu' else TORCH),
+        step=step,
     )

@@ -64,6 +64,11 @@ class EngineStep:
         """Memory beside the model's own."""
         return self._weights.own_bytes + self._step.bytes
 
+    @property
+    def released(self) -> int:
+        """Weights that the model has no more, but the engine has."""
+        return self._weights.released
+
     def see(self, pixels: Tensor, proprio: Tensor | None) -> None:
         """(cameras, 6, S, S) pixels and (P,) proprioception, see :meth:`Step.see`."""
         self._step.see(pixels, proprio)
@@ -76,6 +81,10 @@ class EngineStep:
         """Take prompts of so many tokens from the next :meth:`see` on."""
         if words > self._step.room:
             self._step = self._with_room_for(-(-words // _WORDS) * _WORDS)
+
+    def release(self) -> None:
+        """Hold nothing twice: the model's own copy of what the engine has copied goes."""
+        self._weights.release()
 
     def insight(self) -> Insight:
         """What the last step computed."""

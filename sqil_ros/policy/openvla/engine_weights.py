@@ -33,6 +33,7 @@ class EngineWeights:
     Attributes:
         vision: encoders and projectors.
         own_bytes: memory of weights that the modules do not hold in this layout.
+        released: how many weights the modules have let go.
     """
 
     def __init__(self, model: OpenVLA) -> None:
@@ -44,10 +45,13 @@ class EngineWeights:
         _check(model)
         self._model = model
         self._kept: list[Any] = [model]
-        self.own_bytes = 0
+        self._copied: list[nn.Module] = [model.language_model.lm_head]
+        self.own_bytes = self.released = 0
         self.vision = self._vision()
         self._layers = self._decoder_layers()
-        self._embedding = self._pointer(model.language_model.get_input_embeddings().weight)
+        embedding = model.language_model.get_input_embeddings().weight.detach()
+        self._embedding_bits = 16 if embedding.dtype == torch.bfloat16 else 32
+        self._embedding = embedding if self._embedding_bits == 16 else embedding.float()
         self._norm = self._norm_of(model.language_model.model.norm)
         top, bins = model.config.text_vocab_size, model.config.n_action_bins
         # Bin d - 1 belongs to token V - d, see OpenVLA.action_logits.
@@ -64,7 +68,7 @@ class EngineWeights:
         cosine, sine = (self._pointer(turn[0, :, :half]) for turn in turns)
         return Decoder(
             layers=self._layers,
-            embedding=self._embedding,
+            embedding=self._embedding.data_ptr(),
             cosine=cosine,
             sine=sine,
             norm=self._norm,
@@ -79,8 +83,17 @@ class EngineWeights:
             answers=N_ACTIONS,
             first_token=model.config.text_vocab_size - 1,
             median=int(model.config.bin_choice == 'median'),
+            embedding_bits=self._embedding_bits,
             epsilon=config.rms_norm_eps,
         )
+
+    def release(self) -> None:
+        """Let go of the weights that were copied; torch cannot compute the model any more."""
+        for module in self._copied:
+            self.released += module.get_parameter('weight').numel()
+            # Every operator refuses a weight of no size; one on the meta device is not refused.
+            module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
+        self._copied.clear()
 
     def _decoder_layers(self) -> Any:
         layers = [
@@ -138,7 +151,9 @@ class EngineWeights:
             [1, len(parts.position_embeddings[0]) - 1]
         )
         # Registers have no position.
-        prefix = torch.cat([parts.cls_token[0] + class_position, parts.register_tokens[0]])
+        prefix = torch.cat(
+            [parts.cls_token[0].float() + class_position.float(), parts.register_tokens[0].float()]
+        )
         return Encoder(
             layers=self._array(EncoderLayer, layers),
             patch=self._patch(parts.patch_embeddings.projection),
@@ -185,6 +200,7 @@ class EngineWeights:
     def _linear(self, layer: nn.Module) -> Linear:
         if not isinstance(layer, PackedLinear):
             assert isinstance(layer, nn.Linear)
+            self._copied.append(layer)
             return self._structure(dense_weights(layer.weight, layer.bias), own=True)
         cpu = Cpu()
         if cpu.refusal(layer.shape, torch.device('cpu')):
@@ -201,6 +217,7 @@ class EngineWeights:
 
     def _patch(self, convolution: nn.Conv2d) -> Linear:
         """A convolution whose stride is its size, as a linear layer on squares of pixels."""
+        self._copied.append(convolution)
         weights = dense_weights(convolution.weight.flatten(1), convolution.bias)
         return self._structure(weights, own=True)
 
@@ -233,9 +250,10 @@ def _check(model: OpenVLA) -> None:
     """
     dino, siglip, text = model.dino.config, model.siglip.config, model.language_model.config
     patches = (model.config.image_size // dino.patch_size) ** 2
+    unknown = {p.dtype for p in model.parameters()} - {torch.float32, torch.bfloat16}
     facts = {
+        'type of the weights': (unknown, set()),
         'device': ({str(p.device) for p in model.parameters()}, {'cpu'}),
-        'type of the weights': ({p.dtype for p in model.parameters()}, {torch.float32}),
         'dino.hidden_act': (dino.hidden_act, 'gelu'),
         'dino.use_swiglu_ffn': (bool(dino.use_swiglu_ffn), False),
         'siglip.hidden_act': (siglip.hidden_act, 'gelu_pytorch_tanh'),

@@ -60,7 +60,7 @@ class OpenVLAPolicy:
         return PolicyDescription(
             name=self._name,
             back_end=back_end_names(self.model) if step is None else step.name,
-            parameters=size.weights,
+            parameters=size.weights + (0 if step is None else step.released),
             weight_bytes=size.total + (0 if step is None else step.bytes),
         )
 
@@ -99,8 +99,9 @@ class OpenVLAPolicy:
         )
 
     def inputs(self, observations: Sequence[Observation]) -> Batch:
-        """Observations as tensors on the model's device, in its precision."""
-        dtype = self.model.projector.fc1.weight.dtype
+        """Observations as tensors on the model's device, in the precision that computes."""
+        native = self._step is not None
+        dtype = torch.float32 if native else self.model.projector.fc1.weight.dtype
         return self.processor(observations).to(self._device, dtype)
 
     def _torch_tokens(self, batch: Batch, spans: Spans) -> Tensor:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,13 @@ from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.engine_step import EngineStep, engine_step
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, pixels_from_images
+from sqil_ros.policy.openvla.random_model import FULL, openvla_7b
+from sqil_ros.policy.openvla.random_model import random_model as random_network
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
 from sqil_ros.quant.profile import apply_profile
 from sqil_ros.quant.selection import select_layers
+from sqil_ros.quant.size import model_bytes, packed_layers
 
 CHECKPOINT = Path(__file__).resolve().parents[3] / 'models' / 'toy_sink_openvla'
 WIDTHS = ['fp', 'int8', 'int4', 'int3', 'int2']
@@ -283,13 +287,48 @@ def test_bad_input_is_refused_by_name() -> None:
 
 
 def test_what_the_engine_lacks_is_left_to_torch(caplog: pytest.LogCaptureFixture) -> None:
-    model = random_model(odd_config()).to(torch.bfloat16)
+    model = random_model(odd_config()).to(torch.float16)
     assert engine_step(model) is None
-    assert 'bfloat16' in caplog.text
+    assert 'float16' in caplog.text
     hooked = random_model(odd_config())
     hooked.dino.encoder.layer[0].register_forward_pre_hook(lambda module, arguments: None)
     with pytest.raises(EngineError, match=r'hooks.*dino\.encoder\.layer\.0'):
         EngineStep(hooked)
+
+
+@pytest.mark.parametrize('bits', [FULL, 4])
+def test_a_model_in_bfloat16_is_computed_in_float32_from_its_weights(bits: int) -> None:
+    model = random_network(odd_config(), bits)
+    step = EngineStep(model)
+    batch = moment(model.config, seed=3)
+    assert_same(deepcopy(model).float(), step, batch)
+
+
+def test_what_the_engine_has_copied_can_be_let_go() -> None:
+    model = random_network(odd_config(), 4)
+    whole = model_bytes(model)
+    step = EngineStep(model)
+    batch = moment(model.config, seed=4)
+    before = answer(step, batch)
+    step.release()
+    left = model_bytes(model)
+    assert left.total < whole.total and left.packed == whole.packed
+    assert left.weights + step.released == whole.weights
+    step.make_room(500)
+    assert torch.equal(answer(step, batch), before)
+    with pytest.raises(RuntimeError):
+        model.patch_features(batch.pixels)
+
+
+def test_random_networks_are_as_large_as_they_say() -> None:
+    model = random_network(odd_config(), 3)
+    layers = [name for names in select_layers(model).values() for name in names]
+    assert set(packed_layers(model)) == set(layers)
+    assert all(layer.bits == 3 for layer in packed_layers(model).values())
+    config = openvla_7b()
+    with torch.device('meta'):
+        count = sum(p.numel() for p in OpenVLA(config).parameters())
+    assert count == pytest.approx(7.5e9, rel=0.01), 'openvla-7b has 7.5 thousand million'
 
 
 def test_torch_can_be_asked_for() -> None:

@@ -24,20 +24,24 @@ from sqil_ros.bench.products import (
     refusal,
 )
 from sqil_ros.bench.shapes import PREFILL, SHAPES, Shape
+from sqil_ros.bench.steps import STAGES, config_of, runners
 from sqil_ros.bench.turns import ratio, take_turns
 from sqil_ros.engine.library import level
 from sqil_ros.errors import SqilError
 from sqil_ros.provenance import provenance
 
-GEMV, GEMM = 'gemv', 'gemm'
+GEMV, GEMM, STEP = 'gemv', 'gemm', 'step'
 _READ = 'read'
 _EXAMPLES = """examples:
   sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
+  sqil-bench --stage step --model tiny --threads 1 --json docs/results/engine/tiny_step.json
+  sqil-bench --stage step --model openvla-7b --rounds 3 --candidates 'engine bf16' 'engine W4A8'
   sqil-bench --stage gemm --model tiny --candidates 'engine W4A8' 'engine W4A16'
 
 gemv is one row of activations, as in decoding; gemm as many as a prefill has. Every candidate has
-copies of its weights beyond all caches in gemv. Ratios are medians over rounds in which all take
-turns. docs/benchmarks.md tells how to read the figures.
+copies of its weights beyond all caches in gemv. step is a whole control step of a network with
+random weights. Ratios are medians over rounds in which all take turns; networks of 7 billion
+weights run one after the other. docs/benchmarks.md tells how to read the figures.
 """
 
 
@@ -86,6 +90,71 @@ def measure(
         }
 
 
+def measure_steps(
+    model: str, names: Sequence[str], threads: int, rounds: int
+) -> Iterator[dict[str, Any]]:
+    """A row for every candidate and stage of a control step."""
+    torch.set_num_threads(threads)
+    config = config_of(model)
+    wanted = list(dict.fromkeys(names))
+    times: dict[str, list[dict[str, float]]] = {name: [] for name in wanted}
+    sizes: dict[str, tuple[int, int]] = {}
+    together = {}
+    with tqdm(total=len(wanted) * rounds, desc='step', unit='step', disable=None) as bar:
+        for name, runner in runners(config, wanted):
+            sizes[name] = runner.weight_bytes, runner.resident_bytes
+            runner.act()
+            if model == 'tiny':
+                together[name] = runner.act
+                continue
+            for _ in range(rounds):
+                times[name].append(runner.act())
+                bar.update()
+        for _ in range(rounds if together else 0):
+            for name, act in together.items():
+                times[name].append(act())
+                bar.update()
+    for stage in STAGES:
+        spent = {
+            name: np.array([found[stage] for found in all_])
+            for name, all_ in times.items()
+            if stage in all_[0]
+        }
+        full = [name for name in (EAGER, 'engine bf16') if name in spent]
+        best = min(full, key=lambda name: float(np.median(spent[name])), default=None)
+        for name, own in spent.items():
+            yield {
+                'model': model,
+                'profile': name,
+                'stage': stage,
+                'ms_p50': round(float(np.median(own)), 3),
+                'ms_p90': round(float(np.percentile(own, 90)), 3),
+                'ms_p99': round(float(np.percentile(own, 99)), 3),
+                'bytes': sizes[name][0],
+                'resident_bytes': sizes[name][1],
+                'ratio_eager': ratio(spent[EAGER], own) if EAGER in spent else None,
+                'ratio_best': ratio(spent[best], own) if best else None,
+                'best': best,
+            }
+
+
+def _step_line(row: dict[str, Any]) -> str:
+    ratios = [
+        f'{row[key]:6.2f} x {what}'
+        for key, what in (('ratio_eager', 'eager'), ('ratio_best', f'{row["best"]}'))
+        if row[key] is not None
+    ]
+    return (
+        f'{row["stage"]:8} {row["profile"]:14} {row["ms_p50"]:10.2f} ms '
+        f'{row["bytes"] / 1e6:9.1f} MB of weights {row["resident_bytes"] / 1e6:9.1f} MB resident  '
+        + '  '.join(ratios)
+    )
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
 def _rate(size: int, milliseconds: float) -> float:
     """Gigabytes per second."""
     return size / milliseconds / 1e6
@@ -107,10 +176,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--stage', choices=(GEMV, GEMM), nargs='+', default=[GEMV, GEMM])
+    stages = (GEMV, GEMM, STEP)
+    parser.add_argument('--stage', choices=stages, nargs='+', default=stages)
     parser.add_argument('--model', choices=sorted(SHAPES), default='openvla-7b')
-    names = [name for name in CONTESTANTS if name not in (EAGER, PREPACKED)]
-    parser.add_argument('--candidates', choices=names, nargs='+', default=names)
+    parser.add_argument(
+        '--candidates', choices=list(CONTESTANTS), nargs='+', default=list(CONTESTANTS)
+    )
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--rounds', type=int, default=30)
     parser.add_argument('--json', type=Path, help='where to write the result')
@@ -118,6 +189,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     try:
         for stage in args.stage:
+            if stage == STEP:
+                names = [n for n in args.candidates if n == EAGER or n.startswith('engine')]
+                found = list(measure_steps(args.model, names, args.threads, args.rounds))
+                print(*map(_step_line, found), sep='\n', flush=True)
+                rows += found
+                continue
             for shape in SHAPES[args.model]:
                 found = list(
                     measure(stage, args.model, shape, args.candidates, args.threads, args.rounds)
@@ -132,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             'device': provenance()['machine'],
             'level': level(),
             'threads': args.threads,
-            'read_GBps': float(np.median([row['read_GBps'] for row in rows])),
+            'read_GBps': _median([row['read_GBps'] for row in rows if 'read_GBps' in row]),
             'rows': rows,
             'provenance': provenance(),
         }

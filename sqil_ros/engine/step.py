@@ -125,6 +125,12 @@ class Step:
         )
         return answer
 
+    def seconds(self) -> tuple[float, float]:
+        """Of the last answer: until its first token was known, and until all were."""
+        prefill, answer = ctypes.c_double(), ctypes.c_double()
+        self._library.sqil_step_seconds(self._handle, ctypes.byref(prefill), ctypes.byref(answer))
+        return prefill.value, answer.value
+
     def insight(self) -> Insight:
         """What the last step computed."""
         insight = Insight(

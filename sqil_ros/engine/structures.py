@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 4
+INTERFACE = 5
 
 _Fields = list[tuple[str, Any]]
 
@@ -148,5 +148,6 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     'sqil_step_see': (None, [c_void_p] * 3),
     'sqil_step_decode': (c_int32, [c_void_p, c_void_p, c_int32, c_void_p]),
     'sqil_step_peek': (None, [c_void_p] * 4),
+    'sqil_step_seconds': (None, [c_void_p] * 3),
     'sqil_step_bytes': (ctypes.c_int64, [c_void_p]),
 }

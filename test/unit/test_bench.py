@@ -12,6 +12,7 @@ from sqil_ros.bench import turns
 from sqil_ros.bench.__main__ import main
 from sqil_ros.bench.products import CONTESTANTS, EAGER, PREPACKED, copies, read_test, refusal
 from sqil_ros.bench.shapes import SHAPES, Shape
+from sqil_ros.bench.steps import STAGES, config_of, runners, widths_of
 from sqil_ros.bench.turns import TRIES, WARM_UP, ratio, take_turns
 from sqil_ros.engine.library import library
 
@@ -87,6 +88,37 @@ def test_reading_reads_every_word(threads):
     found = library().sqil_read(words.data_ptr(), words.numel(), threads)
     assert found == int(words.long().sum()) % 2**32
     assert read_test(threads).bytes > 100 << 20
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    'name, widths',
+    [('engine bf16', (16, None)), ('engine W4A16', (4, None)), ('engine W3A8', (3, 8))],
+)
+def test_a_runner_has_the_widths_of_its_name(name, widths):
+    assert widths_of(name) == widths
+    config = config_of('tiny')
+    for part in (config.dino, config.siglip, config.text):
+        part['num_hidden_layers'] = 1
+    ((found, runner),) = runners(config, [name])
+    times = runner.act()
+    assert found == name and tuple(times) == STAGES
+    assert all(value > 0.0 for value in times.values())
+    assert times['vision'] + times['prefill'] + 6 * times['token'] <= times['step']
+
+
+@needs_engine
+def test_steps_are_compared_with_both_baselines(capsys, tmp_path):
+    path = tmp_path / 'steps.json'
+    words = ['--stage', 'step', '--model', 'tiny', '--rounds', '2', '--threads', '1']
+    names = [EAGER, 'engine bf16', 'engine W4A8']
+    assert main([*words, '--candidates', *names, '--json', str(path)]) == 0
+    rows = [row for row in json.loads(path.read_text())['rows'] if row['stage'] == 'step']
+    assert [row['profile'] for row in rows] == names
+    full, _, low = rows
+    assert full['ratio_eager'] == 1.0 and low['ratio_eager'] > 1.0
+    assert low['bytes'] < rows[1]['bytes'] and low['best'] in names[:2]
+    assert 'x eager' in capsys.readouterr().out
 
 
 @needs_engine

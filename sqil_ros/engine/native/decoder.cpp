@@ -5,8 +5,18 @@
 #include <string.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace sqil {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+}  // namespace
 
 Decoder::Decoder(const sqil_decoder &d, int threads)
     : decoder_(d),
@@ -38,7 +48,9 @@ bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int see
     memcpy(states_.row(1 + row), seen.row(row), sizeof(float) * decoder_.width);
   }
   for (int token = 1; token < count; ++token) embed(tokens[token], seen_count + token);
+  const auto start = Clock::now();
   for (int index = 0; index < decoder_.answers; ++index) {
+    if (index == 1) prefill_s_ = seconds_since(start);
     const int rows = index == 0 ? prompt : 1;
     if (index > 0) embed(answer[index - 1], 0);
     forward(index == 0 ? 0 : prompt + index - 1, rows);
@@ -47,6 +59,7 @@ bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int see
     products_(decoder_.head, answered_, logits_, 1, index);
     answer[index] = decoder_.first_token - choose(logits_.row(index));
   }
+  answer_s_ = seconds_since(start);
   return true;
 }
 

@@ -22,6 +22,9 @@ class Decoder {
   // Of the last answer.
   const Rows &states() const { return answered_; }
   const Rows &logits() const { return logits_; }
+  // Of the last answer: until its first token is known, and until all are [s].
+  double prefill_seconds() const { return prefill_s_; }
+  double answer_seconds() const { return answer_s_; }
   int64_t bytes() const;
 
  private:
@@ -37,6 +40,7 @@ class Decoder {
   Rows states_, normed_, query_, key_, value_, attended_, change_, gate_, up_;
   Rows keys_, values_, scores_;  // (layers, key heads), (layers, key heads), (heads)
   Rows answered_, logits_;
+  double prefill_s_ = 0.0, answer_s_ = 0.0;
 };
 
 }  // namespace sqil

@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 4
+#define SQIL_INTERFACE 5
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`.
 typedef struct {
@@ -131,6 +131,8 @@ void sqil_step_see(sqil_step *step, const float *pixels, const float *proprio);
 int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, int64_t *answer);
 // What the last step computed, for tests: (seen, width), (answers, width), (answers, bins).
 void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits);
+// Of the last answer: seconds until its first token was known, and until all were.
+void sqil_step_seconds(const sqil_step *step, double *prefill, double *answer);
 // Bytes that a step holds beside the weights.
 int64_t sqil_step_bytes(const sqil_step *step);
 

@@ -68,6 +68,11 @@ void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *lo
   copy(decoder.logits(), decoder.answers(), decoder.bins(), logits);
 }
 
+void sqil_step_seconds(const sqil_step *step, double *prefill, double *answer) {
+  *prefill = step->decoder.prefill_seconds();
+  *answer = step->decoder.answer_seconds();
+}
+
 int64_t sqil_step_bytes(const sqil_step *step) {
   return step->vision.bytes() + step->decoder.bytes();
 }

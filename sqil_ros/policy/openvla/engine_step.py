@@ -82,6 +82,10 @@ class EngineStep:
         if words > self._step.room:
             self._step = self._with_room_for(-(-words // _WORDS) * _WORDS)
 
+    def seconds(self) -> tuple[float, float]:
+        """Of the last answer: until its first token was known, and until all were."""
+        return self._step.seconds()
+
     def release(self) -> None:
         """Hold nothing twice: the model's own copy of what the engine has copied goes."""
         self._weights.release()

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole control steps of OpenVLA networks with random weights, at full size."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sqil_ros.bench.products import EAGER
+from sqil_ros.policy.openvla.config import OpenVLAConfig
+from sqil_ros.policy.openvla.engine_step import EngineStep
+from sqil_ros.policy.openvla.processor import Batch
+from sqil_ros.policy.openvla.random_model import FULL, openvla_7b, random_model
+from sqil_ros.quant.size import model_bytes
+from sqil_ros.share import share_directory
+
+STAGES = ('vision', 'prefill', 'token', 'step')
+"""Pictures to tokens of the decoder; prompt to first action token; one more token; everything."""
+
+Act = Callable[[], dict[str, float]]
+_WORDS = 20
+_MS = 1e3
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A network that is ready to act.
+
+    Attributes:
+        act: does one step and returns the milliseconds of every stage of :data:`STAGES`.
+        weight_bytes: of all weights as held in memory.
+        resident_bytes: by which this process grew in memory when it was made.
+    """
+
+    act: Act
+    weight_bytes: int
+    resident_bytes: int
+
+
+def config_of(model: str) -> OpenVLAConfig:
+    """``tiny`` is the committed policy's network, ``openvla-7b`` the published one's."""
+    if model == 'tiny':
+        folder = share_directory() / 'models' / 'toy_sink_openvla'
+        config = OpenVLAConfig.from_pretrained(folder)
+        assert isinstance(config, OpenVLAConfig)
+        return config
+    return openvla_7b()
+
+
+def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runner]]:
+    """Networks one by one; who lets go of each before the next needs memory for one only.
+
+    Args:
+        config: of all.
+        names: ``bf16, torch``, ``engine bf16`` or such as ``engine W4A8``.
+    """
+    for name in names:
+        gc.collect()
+        before = resident_bytes()
+        make = _torch_runner if name == EAGER else _engine_runner
+        act, size = make(config, name)
+        gc.collect()
+        yield name, Runner(act, size, resident_bytes() - before)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in the machine's memory now."""
+    lines = Path('/proc/self/status').read_text(encoding='ascii').splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith('VmRSS'))
+
+
+def widths_of(name: str) -> tuple[int, int | None]:
+    """Of weights and inputs, from such as ``engine W4A8``; inputs of 16 bits are not rounded."""
+    form = name.removeprefix('engine ')
+    if form == 'bf16':
+        return FULL, None
+    bits, inputs = form.removeprefix('W').split('A')
+    return int(bits), None if int(inputs) == FULL else int(inputs)
+
+
+def _engine_runner(config: OpenVLAConfig, name: str) -> tuple[Act, int]:
+    network = random_model(config, *widths_of(name))
+    step = EngineStep(network)
+    step.release()
+    moment = _moment(config)
+    proprio = None if moment.proprio is None else moment.proprio[0]
+    step.make_room(_WORDS)
+
+    def act() -> dict[str, float]:
+        start = time.perf_counter()
+        step.see(moment.pixels[0], proprio)
+        seen = time.perf_counter()
+        answer = step.decode(moment.tokens[0])
+        end = time.perf_counter()
+        prefill, whole = step.seconds()
+        return {
+            'vision': _MS * (seen - start),
+            'prefill': _MS * prefill,
+            'token': _MS * (whole - prefill) / (len(answer) - 1),
+            'step': _MS * (end - start),
+        }
+
+    return act, model_bytes(network).total + step.bytes
+
+
+def _torch_runner(config: OpenVLAConfig, name: str) -> tuple[Act, int]:
+    """Operator by operator in bfloat16, keys and values kept, as OpenVLA is usually run."""
+    del name
+    network = random_model(config, FULL)
+    moment = _moment(config)
+    batch = moment.to('cpu', torch.bfloat16)
+
+    def act() -> dict[str, float]:
+        start = time.perf_counter()
+        with torch.inference_mode():
+            features = network.patch_features(batch.pixels)
+            seen = time.perf_counter()
+            network.predict_tokens(batch, features)
+        end = time.perf_counter()
+        return {'vision': _MS * (seen - start), 'step': _MS * (end - start)}
+
+    return act, model_bytes(network).total
+
+
+def _moment(config: OpenVLAConfig) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    side = config.image_size
+    pixels = torch.randn(1, config.n_images, 6, side, side, generator=generator)
+    tokens = torch.randint(3, config.text_vocab_size, (1, _WORDS), generator=generator)
+    proprio: Tensor | None = None
+    if config.proprio_dim:
+        proprio = torch.rand(1, config.proprio_dim, generator=generator)
+    return Batch(pixels, tokens, torch.ones_like(tokens), proprio)

@@ -193,7 +193,7 @@ class EngineWeights:
             heads=config.num_attention_heads,
             prefix_count=0,
             first_channel=3,
-            gelu_tanh=1,
+            gelu_tanh=int(config.hidden_act != 'gelu'),
             epsilon=config.layer_norm_eps,
         )
 
@@ -256,7 +256,7 @@ def _check(model: OpenVLA) -> None:
         'device': ({str(p.device) for p in model.parameters()}, {'cpu'}),
         'dino.hidden_act': (dino.hidden_act, 'gelu'),
         'dino.use_swiglu_ffn': (bool(dino.use_swiglu_ffn), False),
-        'siglip.hidden_act': (siglip.hidden_act, 'gelu_pytorch_tanh'),
+        'siglip.hidden_act': ({siglip.hidden_act} - {'gelu', 'gelu_pytorch_tanh'}, set()),
         'siglip.patch_size': (siglip.patch_size, dino.patch_size),
         'siglip.image_size': (siglip.image_size, dino.image_size),
         'dino positions': (model.dino.embeddings.position_embeddings.shape[1], patches + 1),

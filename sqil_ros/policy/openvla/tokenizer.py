@@ -39,7 +39,9 @@ def train_tokenizer() -> Tokenizer:
 
 def space_token(tokenizer: Tokenizer) -> int:
     """Id of the bare space that ends a prompt."""
-    token = tokenizer.token_to_id('\u0120')
+    # Byte-level tokenizers write a space as one letter, Llama's as another.
+    found = [tokenizer.token_to_id(letter) for letter in ('\u0120', '\u2581')]
+    token = next((each for each in found if each is not None), None)
     if token is None:
         raise CheckpointError('The tokenizer has no token for a bare space; fetch it again.')
     return int(token)

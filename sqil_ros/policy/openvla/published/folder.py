@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,21 +40,33 @@ class Published:
         """One tensor; the others stay on disk.
 
         Raises:
-            CheckpointError: its file is damaged.
+            CheckpointError: it is missing, or its file is damaged.
         """
+        with self._opened(name) as file:
+            found: Tensor = file.get_tensor(name)
+            return found
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of one tensor, without reading it.
+
+        Raises:
+            CheckpointError: it is missing, or its file is damaged.
+        """
+        with self._opened(name) as file:
+            return tuple(file.get_slice(name).get_shape())
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Any]:
+        if name not in self.files:
+            raise CheckpointError(f'{self.folder} has no tensor {name}; fetch all files.')
         path = self.folder / self.files[name]
         try:
             with safe_open(path, framework='pt') as file:
-                return file.get_tensor(name)
+                yield file
         except (OSError, SafetensorError) as error:
             raise CheckpointError(
                 f'{name} cannot be read from {path} ({error}); fetch that file again.'
             ) from error
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Of one tensor, without reading it."""
-        with safe_open(self.folder / self.files[name], framework='pt') as file:
-            return tuple(file.get_slice(name).get_shape())
 
 
 def open_published(folder: Path) -> Published:

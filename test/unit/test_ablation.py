@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 
 import pytest
-from sqil_training import ablation
-from sqil_training.ablation import KNOBS, Cell, Study, cells_of, evaluate_cells, train_cells
+from sqil_training.ablation import run as ablation_run
+from sqil_training.ablation.knobs import KNOBS, SCORE, Cell, cells_of
+from sqil_training.ablation.run import evaluate_cells, train_cells
+from sqil_training.ablation.study import Study
 from sqil_training.quantize import main as quantize
 
 from sqil_ros.errors import TrainingError
@@ -50,7 +52,7 @@ def test_a_cell_differs_from_the_base_in_its_choice_alone(study, knob):
         }
         assert changed == ({} if value == knob.base else {knob.option: value})
         moved = own[0]['--out'] != base[0]['--out']
-        assert moved == (value != knob.base and knob.command == ablation.SCORE)
+        assert moved == (value != knob.base and knob.command == SCORE)
         assert own[0]['--out'] == own[1]['--scores']
 
 
@@ -62,7 +64,7 @@ def test_tables_are_put_beside_the_outcomes(study, tmp_path, monkeypatch):
         seen.append(options(words))
         result.write_text(json.dumps({'profiles': [], 'tests': []}, indent=1) + '\n')
 
-    monkeypatch.setattr(ablation, '_run', run)
+    monkeypatch.setattr(ablation_run, '_run', run)
     one = dataclasses.replace(study, knobs=KNOBS[:1])
     evaluate_cells(one, 30000, 5, result)
     content = json.loads(result.read_text())
@@ -73,25 +75,31 @@ def test_tables_are_put_beside_the_outcomes(study, tmp_path, monkeypatch):
     assert seen[0]['--compare'].split(',') == [one.profile_of(cell) for cell in one.cells()]
 
 
-def test_cells_are_trained_once(checkpoint, data, study, tmp_path, monkeypatch):
-    assert quantize(['--checkpoint', str(checkpoint), '--bits', '3']) == 0
+@pytest.fixture
+def quantized(checkpoint):
+    if not (checkpoint / 'profiles').exists():
+        assert quantize(['--checkpoint', str(checkpoint), '--bits', '3']) == 0
+    return checkpoint
+
+
+def test_cells_are_trained_once(quantized, data, study, tmp_path, monkeypatch):
     preset = tmp_path / 'preset.yaml'
     preset.write_text('rank: 2\nbatch: 2\n')
     knobs = tuple(knob for knob in KNOBS if knob.name == 'weights')
     small = dataclasses.replace(
-        study, data=(data,), checkpoint=checkpoint, preset=preset, steps=2, knobs=knobs
+        study, data=(data,), checkpoint=quantized, preset=preset, steps=2, knobs=knobs
     )
     train_cells(small)
     assert all(small.exported(cell) for cell in small.cells())
     made = sorted(path.name for path in (small.copy / 'profiles').iterdir())
     assert made == ['int3_rtn', 'int3_sqil_merged', 'int3_sqil_merged_weights_raw']
-    assert sorted(path.name for path in (checkpoint / 'profiles').iterdir()) == ['int3_rtn']
-    monkeypatch.setattr(ablation, '_run', None)
+    assert sorted(path.name for path in (quantized / 'profiles').iterdir()) == ['int3_rtn']
+    monkeypatch.setattr(ablation_run, '_run', None)
     train_cells(small)
 
 
-def test_a_missing_profile_and_a_command_that_fails_are_told(checkpoint, study):
+def test_a_missing_profile_and_a_command_that_fails_are_told(quantized, study):
     with pytest.raises(TrainingError, match='no profile int5_rtn; make it with sqil-quantize'):
-        train_cells(dataclasses.replace(study, checkpoint=checkpoint, profile='int5_rtn'))
+        train_cells(dataclasses.replace(study, checkpoint=quantized, profile='int5_rtn'))
     with pytest.raises(TrainingError, match=r'sqil_training\.score.* ended with 1: .*No episodes'):
-        train_cells(dataclasses.replace(study, checkpoint=checkpoint))
+        train_cells(dataclasses.replace(study, checkpoint=quantized))

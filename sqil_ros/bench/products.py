@@ -18,6 +18,7 @@ from sqil_ros.engine.tiles import Weights, multiply
 BEYOND_CACHES = 160 << 20
 """Bytes of weights that a candidate goes through, so that none is in a cache when it is back."""
 
+_ONES = 0x3F803F80  # twice 1 in bfloat16
 EAGER, PREPACKED = 'bf16, torch', 'bf16, prepacked'
 
 
@@ -73,9 +74,13 @@ def native(bits: int, input_bits: int) -> Maker:
         scale = torch.full((shape.outputs,), 0.01) if bits <= 8 else None
         size = 4 * words + (0 if scale is None else 4 * len(scale))
         count = copies(size, beyond)
-        # Any bits are codes; as bfloat16 or float32 they must not be infinite.
-        fill = torch.randint(0, 2**31 - 1, (count, words), dtype=torch.int32)
-        tiles = fill if bits <= 8 else torch.zeros_like(fill)
+        # Any bits are codes; pairs of bfloat16 must be numbers. Every page is written, because
+        # memory that never was is one page of zeros.
+        tiles = (
+            torch.randint(0, 2**31 - 1, (count, words), dtype=torch.int32)
+            if bits <= 8
+            else torch.full((count, words), _ONES, dtype=torch.int32)
+        )
         weights = [Weights(each, bits, shape.outputs, shape.inputs, scale) for each in tiles]
         threads = torch.get_num_threads()
         return Contestant(
@@ -136,7 +141,7 @@ def refusal(name: str, shape: Shape) -> str:
 
 def read_test(threads: int) -> Contestant:
     """The machine's limit: reading more memory than the caches hold, and nothing else."""
-    words = torch.zeros(BEYOND_CACHES // 4, dtype=torch.int32)
+    words = torch.full((BEYOND_CACHES // 4,), _ONES, dtype=torch.int32)
     library = require_library()
     return Contestant(
         lambda turn: library.sqil_read(words.data_ptr(), words.numel(), threads), BEYOND_CACHES

@@ -6,7 +6,7 @@ examples:
   sqil-eval --policy expert --episodes 50 --json docs/results/expert.json
   sqil-eval --profile fp --instruction wrong --json docs/results/wrong_instruction.json
   sqil-eval --profile fp --images black --variation lighting --tasks lift_eggplant
-  sqil-eval --compare int3_sqil,fp,int3_rtn,int3_qat,expert --first-seed 20000 --episodes 125 \
+  sqil-eval --compare int3_sqil_merged,fp,int3_rtn,expert --first-seed 20000 --episodes 125 \
             --held data/held --json docs/results/int3.json
 
 Episode i of every task starts from seed first_seed + i, so that profiles are compared on the same

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from sqil_ros.engine.library import require_library
 from sqil_ros.types import Array
 
 Candidate = Callable[[int], object]
@@ -20,10 +21,14 @@ _MS = 1e3
 
 
 class Sentinel:
-    """A small piece of work that always takes as long, unless something else has the machine."""
+    """A small piece of work for all threads that takes as long as ever if the cores are free.
 
-    def __init__(self) -> None:
-        self._buffer = np.ones(1 << 18, np.float32)
+    They are not while the threads of a library that was just timed still wait for more by asking.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._library, self._threads = require_library(), threads
+        self._words = np.ones(1 << 18, np.uint32)
         self.best = min(self._once() for _ in range(50))
 
     def quiet(self) -> bool:
@@ -34,13 +39,16 @@ class Sentinel:
 
     def _once(self) -> float:
         start = time.perf_counter()
-        for _ in range(4):
-            self._buffer.sum()
+        for _ in range(12):
+            self._library.sqil_read(self._words.ctypes.data, self._words.size, self._threads)
         return time.perf_counter() - start
 
 
 def take_turns(
-    candidates: Mapping[str, Candidate], rounds: int, done: Callable[[], object] = lambda: None
+    candidates: Mapping[str, Candidate],
+    rounds: int,
+    threads: int,
+    done: Callable[[], object] = lambda: None,
 ) -> tuple[dict[str, Array], int]:
     """(rounds,) milliseconds of every candidate, and how many turns stayed disturbed.
 
@@ -50,9 +58,10 @@ def take_turns(
     Args:
         candidates: by name.
         rounds: that count; :data:`WARM_UP` more come first.
+        threads: that they use.
         done: called after every round.
     """
-    sentinel, disturbed = Sentinel(), 0
+    sentinel, disturbed = Sentinel(threads), 0
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(WARM_UP + rounds):
         for name, work in candidates.items():

@@ -177,6 +177,7 @@ void multiply_codes_tile(const sqil_linear &layer, const CodeRows &x, float *y, 
     ints total[R][kCodeChains] = {};
     for (int b = 0; b < blocks; ++b, block += bits * kTile) {
       const int8_t *codes = x.codes + int64_t(group * blocks + b) * kBlock;
+      for (int line = 0; line < bits; ++line) __builtin_prefetch(block + kAhead + line * kTile);
 #pragma GCC unroll 8
       for (int quad = 0; quad < kQuads; ++quad) {
         const words weights = quad_of<bits>(block, quad);

@@ -18,6 +18,7 @@ constexpr int kRows = 3, kPanelTiles = 1;
 #endif
 constexpr int kPanel = kPanelTiles * kTile;
 constexpr int kChunk = 192;  // columns of a decoded panel; 24 KiB stay in the first cache
+constexpr int kAhead = 1024;  // words; the processor's own foresight ends with a page
 constexpr int kFew = 2;      // rows for which decoding anew is cheaper than writing a panel
 
 // Scales, zero points or biases of a tile, read row by row; the last tile may lack rows.
@@ -158,6 +159,7 @@ void multiply_tile(const sqil_linear &layer, const float *x, int64_t x_stride, f
       floats total[R][kChains] = {};
       for (int b = 0; b < blocks; ++b) {
         const uint32_t *vectors = block + int64_t(b) * bits * kTile + lane;
+        for (int line = 0; line < bits; ++line) __builtin_prefetch(vectors + kAhead + line * kTile);
 #pragma GCC unroll 32
         for (int c = 0; c < kBlock; ++c) {
           const floats weight = codes.weight(vectors, c);

@@ -18,7 +18,7 @@ CONTRACT = Contract.load()
 
 @pytest.fixture
 def quantized(checkpoint):
-    if not (checkpoint / 'profiles').exists():
+    if not (checkpoint / 'profiles' / 'int4_rtn').exists():
         assert quantize(['--checkpoint', str(checkpoint), '--bits', '4']) == 0
     return checkpoint
 

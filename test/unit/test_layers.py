@@ -20,7 +20,7 @@ LAYERS = {
     'rooms': {'engine', 'policy', 'quant', 'robot', 'sim'},
     'live path': {'inference', 'policy_loop', 'policy_session', 'saliency_thread'},
     'nodes': {'nodes'},
-    'programs': {'demo', 'view', 'report'},
+    'programs': {'bench', 'demo', 'doctor', 'report', 'view'},
 }
 ORDER = list(LAYERS)
 

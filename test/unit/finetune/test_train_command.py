@@ -20,7 +20,7 @@ SMALL = ['--batch', '4', '--rank', '2', '--report', '1', '--save', '2', '--devic
 
 @pytest.fixture
 def teacher(checkpoint):
-    if not (checkpoint / 'profiles').exists():
+    if not (checkpoint / 'profiles' / 'int3_rtn').exists():
         assert quantize(['--checkpoint', str(checkpoint), '--bits', '3']) == 0
     return checkpoint
 

@@ -63,8 +63,9 @@ def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runn
     for name in names:
         gc.collect()
         before = resident_bytes()
-        make = _torch_runner if name == EAGER else _engine_runner
-        act, size = make(config, name)
+        act, size = (
+            _torch_runner(config) if name == EAGER else _engine_runner(config, *widths_of(name))
+        )
         gc.collect()
         yield name, Runner(act, size, resident_bytes() - before)
 
@@ -84,8 +85,10 @@ def widths_of(name: str) -> tuple[int, int | None]:
     return int(bits), None if int(inputs) == FULL else int(inputs)
 
 
-def _engine_runner(config: OpenVLAConfig, name: str) -> tuple[Act, int]:
-    network = random_model(config, *widths_of(name))
+def _engine_runner(
+    config: OpenVLAConfig, bits: int, activation_bits: int | None
+) -> tuple[Act, int]:
+    network = random_model(config, bits, activation_bits)
     step = EngineStep(network)
     step.release()
     moment = _moment(config)
@@ -109,9 +112,8 @@ def _engine_runner(config: OpenVLAConfig, name: str) -> tuple[Act, int]:
     return act, model_bytes(network).total + step.bytes
 
 
-def _torch_runner(config: OpenVLAConfig, name: str) -> tuple[Act, int]:
+def _torch_runner(config: OpenVLAConfig) -> tuple[Act, int]:
     """Operator by operator in bfloat16, keys and values kept, as OpenVLA is usually run."""
-    del name
     network = random_model(config, FULL)
     moment = _moment(config)
     batch = moment.to('cpu', torch.bfloat16)

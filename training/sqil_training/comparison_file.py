@@ -54,8 +54,7 @@ class ComparisonFile:
         self.results: dict[str, Sequence[Outcome]] = {}
         self._made_by: dict[str, Any] = {}
         self._notes: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            self._take_over()
+        self._refresh()
 
     def partial(self, profile: str) -> Path:
         """Where the outcomes of a profile are kept until it is finished."""
@@ -84,14 +83,14 @@ class ComparisonFile:
 
     def add(self, profile: str, outcomes: Sequence[Outcome]) -> None:
         """Keep a finished profile, on disk too, beside those that others finished meanwhile."""
-        if self._path.exists():
-            self._take_over()
+        self._refresh()
         self.results[profile] = outcomes
         self._made_by[profile] = provenance()
         self.write(profile)
 
     def note(self, profile: str, facts: Mapping[str, Any]) -> None:
         """Keep what else was measured of a finished profile; replaces an earlier note."""
+        self._refresh()
         self._notes[profile] = self._notes.get(profile, {}) | {**facts, 'made_by': provenance()}
 
     def write(self, reference: str) -> dict[str, Any]:
@@ -109,6 +108,11 @@ class ComparisonFile:
         with whole_file(self._path) as file:
             file.write(_text(content).encode())
         return content
+
+    def _refresh(self) -> None:
+        """What is on disk; another process may have added to it."""
+        if self._path.exists():
+            self._take_over()
 
     def _take_over(self) -> None:
         try:

@@ -107,6 +107,44 @@ def test_what_else_was_measured_stays_with_its_profile(begin, tmp_path):
     assert rows[0]['beside']['made_by']['command']
 
 
+def test_results_of_another_comparison_are_taken_over(begin, tmp_path):
+    other = begin()
+    other.add('int4_rtn', outcomes(90))
+    other.add('int3_rtn', outcomes(80))
+    known = (tmp_path / 'result.json').rename(tmp_path / 'known.json')
+    file = begin()
+    file.borrow(known, ['int4_rtn', 'fp'])
+    run = []
+
+    def evaluate(condition, _):
+        run.append(condition.profile)
+        return outcomes(95)
+
+    rows = file.complete(['fp', 'int4_rtn'], evaluate)['profiles']
+    assert run == ['fp']
+    assert [(row['profile'], row['successes']) for row in rows] == [('int4_rtn', 90), ('fp', 95)]
+    kept = json.loads(known.read_text())['profiles'][0]
+    assert rows[0]['made_by'] == kept['made_by'] and rows[0]['digest'] == kept['digest']
+
+
+def test_what_another_comparison_holds_of_other_weights_is_not_borrowed(
+    begin, checkpoint, tmp_path
+):
+    begin().add('int4_rtn', outcomes(90))
+    known = (tmp_path / 'result.json').rename(tmp_path / 'known.json')
+    (checkpoint / 'profiles' / 'int4_rtn' / 'profile.yaml').write_text('other')
+    file = begin()
+    file.borrow(known, ['int4_rtn'])
+    assert not file.results
+
+
+def test_another_comparison_of_other_states_is_refused(begin, tmp_path):
+    begin(states=STATES[:10]).add('int4_rtn', outcomes(9)[:10])
+    known = (tmp_path / 'result.json').rename(tmp_path / 'known.json')
+    with pytest.raises(SqilError, match=r'known\.json compares'):
+        begin().borrow(known, ['int4_rtn'])
+
+
 def test_two_processes_may_add_to_one_file(begin, tmp_path):
     one, other = begin(), begin()
     one.add('int4_rtn', outcomes(90))
@@ -125,9 +163,9 @@ def test_other_weights_under_the_same_name_are_evaluated_anew(begin, checkpoint)
 
 def test_other_states_or_conditions_or_a_broken_file_are_refused(begin, tmp_path):
     begin().add('int4_rtn', outcomes(90))
-    with pytest.raises(SqilError, match='choose another'):
+    with pytest.raises(SqilError, match='name another'):
         begin(variation='lighting')
-    with pytest.raises(SqilError, match='choose another'):
+    with pytest.raises(SqilError, match='name another'):
         begin(states=[(task, seed + 1) for task, seed in STATES])
     (tmp_path / 'result.json').write_text('{"profiles": 3')
     with pytest.raises(SqilError, match='no comparison'):

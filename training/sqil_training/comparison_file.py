@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,16 @@ from sqil_training.comparison import EXPERT, figures, paired_tests
 from sqil_training.evaluation import Condition, Journal
 from sqil_training.rollout import Outcome
 from sqil_training.whole_file import whole_file
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a file holds of one profile."""
+
+    digest: str
+    made_by: dict[str, Any]
+    notes: dict[str, Any]
+    outcomes: Sequence[Outcome]
 
 
 class ComparisonFile:
@@ -55,6 +65,16 @@ class ComparisonFile:
         self._made_by: dict[str, Any] = {}
         self._notes: dict[str, dict[str, Any]] = {}
         self._refresh()
+
+    def borrow(self, path: Path, profiles: Sequence[str]) -> None:
+        """Take over those of ``profiles`` that another comparison of the same states holds.
+
+        Raises:
+            SqilError: ``path`` is broken, or of other states.
+        """
+        for name, found in self._read(path).items():
+            if name in profiles and name not in self.results:
+                self._keep(name, found)
 
     def partial(self, profile: str) -> Path:
         """Where the outcomes of a profile are kept until it is finished."""
@@ -112,14 +132,20 @@ class ComparisonFile:
     def _refresh(self) -> None:
         """What is on disk; another process may have added to it."""
         if self._path.exists():
-            self._take_over()
+            for name, found in self._read(self._path).items():
+                self._keep(name, found)
 
-    def _take_over(self) -> None:
+    def _keep(self, profile: str, found: _Found) -> None:
+        self.results[profile] = found.outcomes
+        self._made_by[profile], self._notes[profile] = found.made_by, found.notes
+
+    def _read(self, path: Path) -> dict[str, _Found]:
+        """Results of a file whose weights are still those of the checkpoint."""
         try:
-            content = json.loads(self._path.read_text(encoding='utf-8'))
+            content = json.loads(path.read_text(encoding='utf-8'))
             shared, rows = content['condition'], content['profiles']
             found = {
-                row['profile']: (
+                row['profile']: _Found(
                     row['digest'],
                     row['made_by'],
                     row.get('beside', {}),
@@ -129,18 +155,15 @@ class ComparisonFile:
             }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SqilError(
-                f'{self._path} is no comparison ({error!r}); remove it or choose another --json.'
+                f'{path} is no comparison ({error!r}); remove it or name another file.'
             ) from error
         if shared != self._shared:
             raise SqilError(
-                f'{self._path} compares {shared["tasks"]} in {len(shared["seeds"])} states a task '
+                f'{path} compares {shared["tasks"]} in {len(shared["seeds"])} states a task '
                 f'from seed {shared["seeds"][0]} on, under other conditions than asked for; '
-                'choose another --json.'
+                'name another file.'
             )
-        for name, (digest, made_by, notes, outcomes) in found.items():
-            if digest == self._digest(name):
-                self.results[name] = outcomes
-                self._made_by[name], self._notes[name] = made_by, notes
+        return {name: one for name, one in found.items() if one.digest == self._digest(name)}
 
     def _digest(self, profile: str) -> str:
         if profile == EXPERT:

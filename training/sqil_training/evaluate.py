@@ -14,7 +14,8 @@ initial states. An interrupted run goes on where it stopped when it is given the
 
 --compare evaluates several profiles and tests the first of them against each of the others
 (McNemar, Holm). A profile that FILE holds already, with the same weights and states, is not run
-again: name one more and only that one runs. With --held, their actions on held-out episodes and
+again: name one more and only that one runs. The same holds for profiles that a file of --known
+holds. With --held, their actions on held-out episodes and
 the time of a control step are compared, too. sqil-report makes tables and plots of FILE.
 """
 
@@ -84,6 +85,8 @@ def compare(
         raise SqilError('--compare writes a file; name it with --json.')
     file = ComparisonFile(args.json, condition, episodes, Contract.load().period_s)
     names = args.compare.split(',')
+    for known in args.known:
+        file.borrow(known, names)
     content = file.complete(
         names,
         lambda one, journal: evaluate(one, episodes, journal, args.workers, args.batch),
@@ -160,6 +163,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--instruction', choices=('own', 'wrong'), default='own')
     parser.add_argument('--images', choices=('camera', 'black'), default='camera')
     parser.add_argument('--json', type=Path, help='result file')
+    parser.add_argument(
+        '--known', type=Path, nargs='+', default=[], metavar='FILE',
+        help='other comparisons of the same states, whose results --compare takes over',
+    )  # fmt: skip
     parser.add_argument('--held', type=Path, help='episodes on which --compare compares actions')
     parser.add_argument('--held-scores', type=Path, help='saliency of --held, by sqil-score')
     parser.add_argument('--latency', type=int, default=100, help='steps that --held times of each')

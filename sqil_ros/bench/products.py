@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,13 @@ from torch.nn.functional import linear
 from sqil_ros.bench.shapes import Shape
 from sqil_ros.bench.turns import Candidate
 from sqil_ros.engine.library import require_library
-from sqil_ros.engine.tiles import Weights, multiply
+from sqil_ros.engine.tiles import Layer, Weights
 
 BEYOND_CACHES = 160 << 20
 """Bytes of weights that a candidate goes through, so that none is in a cache when it is back."""
+
+MIXED = {0: 0.05, 2: 0.4, 4: 0.38, 8: 0.13, 16: 0.04}
+"""Shares of the rows by width that make 4 bits on average."""
 
 _ONES = 0x3F803F80  # twice 1 in bfloat16
 EAGER, PREPACKED, SINGLE = 'bf16, torch', 'bf16, prepacked', 'fp32, torch'
@@ -75,26 +79,54 @@ def prepacked(shape: Shape, x: Tensor, beyond: int) -> Contestant:
 
 def native(bits: int, input_bits: int) -> Maker:
     """Ours: codes of ``bits``, inputs of ``input_bits`` or, with 0, in floating point."""
+    return native_bands({bits: 1.0}, input_bits)
+
+
+def native_bands(shares: Mapping[int, float], input_bits: int) -> Maker:
+    """Ours, with rows of several widths in any order.
+
+    Args:
+        shares: of the rows by width.
+        input_bits: as in :func:`native`.
+    """
 
     def make(shape: Shape, x: Tensor, beyond: int) -> Contestant:
-        words = int(require_library().sqil_tile_words(shape.outputs, shape.inputs, bits))
-        scale = torch.full((shape.outputs,), 0.01) if bits <= 8 else None
-        size = 4 * words + (0 if scale is None else 4 * len(scale))
-        count = copies(size, beyond)
-        # Any bits are codes; pairs of bfloat16 must be numbers. Every page is written, because
-        # memory that never was is one page of zeros.
-        tiles = (
-            torch.randint(0, 2**31 - 1, (count, words), dtype=torch.int32)
-            if bits <= 8
-            else torch.full((count, words), _ONES, dtype=torch.int32)
-        )
-        weights = [Weights(each, bits, shape.outputs, shape.inputs, scale) for each in tiles]
+        bounds = [round(shape.outputs * sum([*shares.values()][:i])) for i in range(len(shares))]
+        counts = [b - a for a, b in itertools.pairwise([*bounds, shape.outputs])]
+        places = torch.randperm(shape.outputs).int().split(counts)
+        layers: list[Layer] = []
+        size = 0
+        while not layers or len(layers) * size < beyond:
+            bands = [
+                _random_band(bits, count, shape.inputs)._replace(
+                    places=at if len(shares) > 1 else None
+                )
+                for bits, count, at in zip(shares, counts, places, strict=True)
+            ]
+            layers.append(Layer(bands, input_bits))
+            size = sum(_bytes(band.tiles) + _bytes(band.scale) for band in bands)
         threads = torch.get_num_threads()
-        return Contestant(
-            lambda turn: multiply(x, weights[turn % count], threads, input_bits), size
-        )
+        return Contestant(lambda turn: layers[turn % len(layers)](x, threads), size)
 
     return make
+
+
+def _random_band(bits: int, outputs: int, inputs: int) -> Weights:
+    """Any bits are codes; pairs of bfloat16 must be numbers.
+
+    Every page is written, because memory that never was is one page of zeros.
+    """
+    if bits == 0:
+        return Weights(torch.empty(0, dtype=torch.int32), bits, outputs, inputs)
+    words = int(require_library().sqil_tile_words(outputs, inputs, bits))
+    if bits > 8:
+        return Weights(torch.full((words,), _ONES, dtype=torch.int32), bits, outputs, inputs)
+    tiles = torch.randint(0, 2**31 - 1, (words,), dtype=torch.int32)
+    return Weights(tiles, bits, outputs, inputs, torch.full((outputs,), 0.01))
+
+
+def _bytes(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.numel() * tensor.element_size()
 
 
 def torch_int4(shape: Shape, x: Tensor, beyond: int) -> Contestant:
@@ -132,6 +164,8 @@ CONTESTANTS: Mapping[str, Maker] = {
     'engine bf16': native(16, 0),
     **{f'engine W{bits}A16': native(bits, 0) for bits in (8, 4, 3, 2)},
     **{f'engine W{bits}A8': native(bits, 8) for bits in (8, 4, 3, 2)},
+    'engine mixed A16': native_bands(MIXED, 0),
+    'engine mixed A8': native_bands(MIXED, 8),
 }
 """Both baselines, the peers that come with torch, and the engine."""
 

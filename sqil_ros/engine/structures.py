@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 5
+INTERFACE = 6
 
 _Fields = list[tuple[str, Any]]
 
@@ -26,6 +26,8 @@ class Linear(Structure):
         ('groups', c_int32),
         ('input_bits', c_int32),
         ('input_step', c_float),
+        ('places', c_void_p),
+        ('next', c_void_p),
     ]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,12 +24,13 @@ class Weights(NamedTuple):
 
     Attributes:
         tiles: int32 words.
-        bits: width of a weight; 16 is bfloat16, 32 is float32.
+        bits: width of a weight; 16 is bfloat16, 32 is float32, 0 has no tiles.
         rows: length of an output vector.
         columns: length of an input vector.
         scale: (out,) or (out, groups) contiguous float32; None for 16 and 32 bits.
         zero: int8 of the shape of ``scale``, or None.
         bias: (out,) contiguous float32, or None.
+        places: (out,) int32, the outputs of a layer that these are; None where these are all.
     """
 
     tiles: Tensor
@@ -38,6 +40,7 @@ class Weights(NamedTuple):
     scale: Tensor | None = None
     zero: Tensor | None = None
     bias: Tensor | None = None
+    places: Tensor | None = None
 
 
 def tiles_from_rows(packed: Tensor, rows: int, columns: int, bits: int) -> Tensor:
@@ -80,12 +83,13 @@ def linear_structure(weights: Weights, input_bits: int = 0, input_step: float = 
         input_bits: inputs are rounded to 4 or 8 bits first; 0 for not at all.
         input_step: static step of rounded inputs; 0 for one per token.
     """
-    scale, zero, bias = weights.scale, weights.zero, weights.bias
+    scale = weights.scale
     return Linear(
         tiles=weights.tiles.data_ptr(),
-        scale=None if scale is None else scale.data_ptr(),
-        zero=None if zero is None else zero.data_ptr(),
-        bias=None if bias is None else bias.data_ptr(),
+        scale=_address(scale),
+        zero=_address(weights.zero),
+        bias=_address(weights.bias),
+        places=_address(weights.places),
         rows=weights.rows,
         columns=weights.columns,
         bits=weights.bits,
@@ -95,23 +99,56 @@ def linear_structure(weights: Weights, input_bits: int = 0, input_step: float = 
     )
 
 
+def chain_structures(
+    bands: Sequence[Weights], input_bits: int = 0, input_step: float = 0.0
+) -> list[Linear]:
+    """A layer in bands; the first structure stands for all, which must be kept."""
+    chain = [linear_structure(band, input_bits, input_step) for band in bands]
+    for band, following in zip(chain, chain[1:], strict=False):
+        band.next = ctypes.addressof(following)
+    return chain
+
+
+class Layer:
+    """A layer that the library was told of once; its tensors are kept."""
+
+    def __init__(
+        self, bands: Sequence[Weights], input_bits: int = 0, input_step: float = 0.0
+    ) -> None:
+        """Describe a layer.
+
+        Args:
+            bands: the layer; one, or one for every width of its rows.
+            input_bits: see :func:`linear_structure`.
+            input_step: see :func:`linear_structure`.
+        """
+        self._bands = bands
+        self._chain = chain_structures(bands, input_bits, input_step)
+        self._first = ctypes.byref(self._chain[0])
+        self._multiply = require_library().sqil_multiply
+        self.rows, self.columns = sum(band.rows for band in bands), bands[0].columns
+
+    def __call__(self, x: Tensor, threads: int) -> Tensor:
+        """(N, in) float32 activations to (N, out) float32."""
+        missing = -self.columns % COLUMN_BLOCK
+        x = pad(x, (0, missing)) if missing else x.contiguous()
+        count, width = x.shape
+        y = torch.empty(count, self.rows)
+        self._multiply(
+            self._first, x.data_ptr(), width, count, y.data_ptr(), self.rows, threads
+        )
+        return y
+
+
 def multiply(
-    x: Tensor, weights: Weights, threads: int, input_bits: int = 0, input_step: float = 0.0
+    x: Tensor, bands: Sequence[Weights], threads: int, input_bits: int = 0, input_step: float = 0.0
 ) -> Tensor:
-    """(N, in) float32 activations to (N, out) float32; see :func:`linear_structure`."""
-    missing = -weights.columns % COLUMN_BLOCK
-    x = pad(x, (0, missing)) if missing else x.contiguous()
-    y = torch.empty(len(x), weights.rows)
-    require_library().sqil_multiply(
-        ctypes.byref(linear_structure(weights, input_bits, input_step)),
-        x.data_ptr(),
-        x.shape[1],
-        len(x),
-        y.data_ptr(),
-        weights.rows,
-        threads,
-    )
-    return y
+    """One product with a :class:`Layer`: (N, in) float32 activations to (N, out) float32."""
+    return Layer(bands, input_bits, input_step)(x, threads)
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _room(rows: int, columns: int, bits: int) -> Tensor:

@@ -62,11 +62,12 @@ class Cpu:
         """Product with the codes, then the scale."""
         weights = layer_weights(storage, steps, bias, shape)
         rows = x.reshape(-1, shape.in_features).float()
-        y = multiply(rows, weights, torch.get_num_threads(), *_rounding(inputs))
+        y = multiply(rows, [weights], torch.get_num_threads(), *rounding(inputs))
         return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)
 
 
-def _rounding(inputs: Inputs | None) -> tuple[int, float]:
+def rounding(inputs: Inputs | None) -> tuple[int, float]:
+    """Bits and static step of inputs as the engine is told; 0 where there is none."""
     if inputs is None:
         return 0, 0.0
     return inputs.bits, 0.0 if inputs.step is None else float(inputs.step)

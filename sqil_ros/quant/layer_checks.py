@@ -9,6 +9,7 @@ from torch import Tensor
 from sqil_ros.errors import ProfileError
 from sqil_ros.quant.activations import check_width
 from sqil_ros.quant.back_ends import LayerShape
+from sqil_ros.quant.mixed_rows import KEPT, ROW_WIDTHS, MixedRows, check_row_bits
 from sqil_ros.quant.packing import row_bytes
 from sqil_ros.quant.primitives import Steps, code_range
 
@@ -30,10 +31,40 @@ def check_layer(packed: Tensor, steps: Steps, bias: Tensor | None, shape: LayerS
     _check_scale(steps.scale, shape)
     if steps.zero is not None:
         _check_zero(steps.zero, steps.scale, shape.bits)
-    if bias is not None and tuple(bias.shape) != (shape.out_features,):
+    check_bias(bias, shape.out_features)
+
+
+def check_bias(bias: Tensor | None, out_features: int) -> None:
+    """Refuse a bias of another length.
+
+    Raises:
+        ProfileError: saying both.
+    """
+    if bias is not None and tuple(bias.shape) != (out_features,):
         raise ProfileError(
-            f'the bias has shape {tuple(bias.shape)}; {shape.out_features} outputs need as many.'
+            f'the bias has shape {tuple(bias.shape)}; {out_features} outputs need as many.'
         )
+
+
+def check_rows(rows: MixedRows) -> None:
+    """Refuse bands that are not the rows of the widths which a mixed layer names.
+
+    Raises:
+        ParameterError: a width does not exist.
+        ProfileError: a band is missing, not asked for, or has another shape.
+    """
+    check_row_bits(rows.row_bits)
+    found = {bits: tuple(band.codes.shape) for bits, band in rows.bands.items()}
+    if rows.kept is not None:
+        found[KEPT] = tuple(rows.kept.shape)
+    for bits in ROW_WIDTHS[1:]:
+        count = int((rows.row_bits == bits).sum())
+        wanted = (count, rows.in_features) if count else None
+        if found.get(bits) != wanted:
+            raise ProfileError(
+                f'the rows of {bits} bits are {found.get(bits)}, the widths of the layer promise '
+                f'{wanted}. {_MEND}'
+            )
 
 
 def check_activations(bits: int | None, step: Tensor | None) -> None:

@@ -145,6 +145,13 @@ class PackedLinear(nn.Linear):
             return weight
         return weight + self.up.float() @ self.down.float()
 
+    @property
+    def inputs(self) -> Inputs | None:
+        """How the inputs are rounded."""
+        if self.activation_bits is None:
+            return None
+        return Inputs(self.activation_bits, self.input_step)
+
     def use(self, back_end: str) -> None:
         """Let another back-end multiply, from the same integers.
 
@@ -171,9 +178,7 @@ class PackedLinear(nn.Linear):
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
-        inputs = None
-        if self.activation_bits is not None:
-            inputs = Inputs(self.activation_bits, self.input_step)
+        inputs = self.inputs
         if x.requires_grad and torch.is_grad_enabled():
             bias = None if self.bias is None else self.bias.to(x.dtype)
             return linear(rounded(x, inputs), self.weight.to(x.dtype), bias)

@@ -5,6 +5,9 @@
 //
 // where w_code is offset, as it lies in memory (layout.h), so that its bytes are unsigned. The sums
 // are exact: only the groups are added up in float32.
+//
+// A few rows of inputs that nobody rounds are split into three bytes, 24 bits below the largest of
+// a row, and are three such rows: still faster than making floats of the codes.
 #pragma once
 
 #include "kernels.h"
@@ -19,7 +22,7 @@ namespace {
 constexpr int kQuads = kBlock / 4;     // dot products of a block
 constexpr int kCodeColumns = 512;      // of a panel; 16 KiB stay in the first cache
 constexpr int kCodeRows = 12;
-constexpr int kCodeChains = 4;         // sums that run beside each other where rows are few
+constexpr int kFewCodes = kFew * kPlanes;
 
 inline ints dot(ints total, words weights, int32_t inputs) {
   return (ints)_mm512_dpbusd_epi32((__m512i)total, (__m512i)weights, _mm512_set1_epi32(inputs));
@@ -149,7 +152,7 @@ void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count,
             const ints total = (ints)_mm512_loadu_si512(totals + r * kPanel + at);
             store(sums + at, group_sum(total, inputs, offset + at, scale + at, x.steps[first + r]));
           }
-          float *to = y + (first + r) * y_stride + row;
+          float *to = y + (first + r) * y_stride;
           const float *from = begin > 0 ? to : bias;
           for (int o = 0; o < outputs; ++o) to[o] = from[o] + sums[o];
         }
@@ -164,6 +167,7 @@ void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count,
 template <int bits, int R>
 void multiply_codes_tile(const sqil_linear &layer, const CodeRows &x, float *y, int64_t y_stride,
                          int tile) {
+  constexpr int kCodeChains = R <= 3 ? 4 : 2;  // sums that run beside each other
   alignas(64) float scale[kTile], offset[kTile], bias[kTile] = {};
   const int row = tile * kTile;
   const int blocks = up_to(layer.columns, kBlock) / kBlock / layer.groups;
@@ -197,7 +201,17 @@ void multiply_codes_tile(const sqil_linear &layer, const CodeRows &x, float *y, 
   }
   const int outputs = layer.rows - row < kTile ? layer.rows - row : kTile;
   for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < outputs; ++o) y[r * y_stride + row + o] = out[r][o];
+    for (int o = 0; o < outputs; ++o) y[r * y_stride + o] = out[r][o];
+  }
+}
+
+template <int bits, int R = kFewCodes>
+inline void multiply_codes_few(const sqil_linear &layer, const CodeRows &x, int count, float *y,
+                               int64_t y_stride, int tile) {
+  if (count == R) {
+    multiply_codes_tile<bits, R>(layer, x, y, y_stride, tile);
+  } else if constexpr (R > 1) {
+    multiply_codes_few<bits, R - 1>(layer, x, count, y, y_stride, tile);
   }
 }
 
@@ -206,21 +220,20 @@ void multiply_codes_tile(const sqil_linear &layer, const CodeRows &x, float *y, 
 template <int bits>
 void multiply_codes_width(const sqil_linear &layer, const CodeRows &x, int count, float *y,
                           int64_t y_stride, int first, int last) {
-  if (count > kFew) {
-    for (int panel = first; panel < last; ++panel) {
+  if (count > kFewCodes) {
+    for (int panel = first; panel < last; ++panel, y += kPanel) {
       multiply_codes_many<bits>(layer, x, count, y, y_stride, panel);
     }
     return;
   }
   const int tiles = up_to(layer.rows, kTile) / kTile;
   const int end = last * kPanelTiles < tiles ? last * kPanelTiles : tiles;
-  for (int tile = first * kPanelTiles; tile < end; ++tile) {
-    if (count == 1) multiply_codes_tile<bits, 1>(layer, x, y, y_stride, tile);
-    if (count == 2) multiply_codes_tile<bits, 2>(layer, x, y, y_stride, tile);
+  for (int tile = first * kPanelTiles; tile < end; ++tile, y += kTile) {
+    multiply_codes_few<bits>(layer, x, count, y, y_stride, tile);
   }
 }
 
-// Panels [first, last) of a layer's outputs; its weights have at most 8 bits.
+// As multiply of product.h, of rounded inputs; the weights have 2 to 8 bits.
 void multiply_codes(const sqil_linear &layer, const CodeRows &x, int count, float *y,
                     int64_t y_stride, int first, int last) {
   switch (layer.bits) {
@@ -231,6 +244,22 @@ void multiply_codes(const sqil_linear &layer, const CodeRows &x, int count, floa
   }
 }
 
+// ---- inputs
+
+constexpr int kHalves = kBlock / kLanes;
+
+// A block of codes from column c on, and what they add to the sum of all before.
+inline void put_codes(const CodeRows &to, int row, int c, const ints *code) {
+  int8_t *codes = to.codes + row * to.stride + c;
+  int32_t *sums = to.sums + row * to.sums_stride + c / kBlock;
+  ints total = {};
+  for (int half = 0; half < kHalves; ++half) {
+    total += code[half];
+    _mm_storeu_si128((__m128i *)(codes + half * kLanes), _mm512_cvtepi32_epi8((__m512i)code[half]));
+  }
+  sums[1] = sums[0] + _mm512_reduce_add_epi32((__m512i)total);
+}
+
 // Onto the grid of sqil_ros/quant/activations.py, as in rows.h, but kept as codes.
 void round_codes(const float *x, int64_t stride, int count, int width, int bits, float static_step,
                  const CodeRows &to) {
@@ -239,20 +268,42 @@ void round_codes(const float *x, int64_t stride, int count, int width, int bits,
   for (int row = 0; row < count; ++row, x += stride) {
     const float step =
         (static_step == 0.0f ? token_step(x, size, highest) : static_step) + unsound(x, size);
-    int8_t *codes = to.codes + row * to.stride;
-    int32_t *sums = to.sums + row * to.sums_stride;
-    sums[0] = 0;
+    to.sums[row * to.sums_stride] = 0;
     for (int c = 0; c < size; c += kBlock) {
-      ints total = {};
-      for (int half = 0; half < kBlock; half += kLanes) {
-        const ints code =
-            __builtin_convertvector(code_of(load(x + c + half), step, highest), ints);
-        total += code;
-        _mm_storeu_si128((__m128i *)(codes + c + half), _mm512_cvtepi32_epi8((__m512i)code));
+      ints code[kHalves];
+      for (int half = 0; half < kHalves; ++half) {
+        const floats value = load(x + c + half * kLanes);
+        code[half] = __builtin_convertvector(code_of(value, step, highest), ints);
       }
-      sums[c / kBlock + 1] = sums[c / kBlock] + _mm512_reduce_add_epi32((__m512i)total);
+      put_codes(to, row, c, code);
     }
     to.steps[row] = step;
+  }
+}
+
+// Row r becomes rows 3 r, 3 r + 1 and 3 r + 2, from the highest byte to the lowest.
+void split_codes(const float *x, int64_t stride, int count, int width, const CodeRows &to) {
+  constexpr float highest = 127.0f * (1 << 16);  // with room for what a quotient is rounded up
+  const int size = up_to(width, kBlock);
+  for (int row = 0; row < count; ++row, x += stride) {
+    const float step = token_step(x, size, highest) + unsound(x, size);
+    for (int plane = 0; plane < kPlanes; ++plane) {
+      to.steps[row * kPlanes + plane] = step * float(1 << 8 * (kPlanes - 1 - plane));
+      to.sums[(row * kPlanes + plane) * to.sums_stride] = 0;
+    }
+    for (int c = 0; c < size; c += kBlock) {
+      ints rest[kHalves], byte[kHalves];
+      for (int half = 0; half < kHalves; ++half) {
+        rest[half] = (ints)_mm512_cvtps_epi32((__m512)(load(x + c + half * kLanes) / step));
+      }
+      for (int plane = kPlanes - 1; plane >= 0; --plane) {
+        for (int half = 0; half < kHalves; ++half) {
+          byte[half] = rest[half] << 24 >> 24;
+          rest[half] = (rest[half] - byte[half]) >> 8;
+        }
+        put_codes(to, row * kPlanes + plane, c, byte);
+      }
+    }
   }
 }
 

@@ -14,9 +14,9 @@ extern const Kernels SQIL_TABLE = {
     apply_gate,      add,    round_inputs, rotate,   attend,    store_keys, store_values,
     read,
 #ifdef __AVX512VNNI__
-    round_codes, multiply_codes,
+    round_codes, split_codes, multiply_codes,
 #else
-    nullptr,     nullptr,
+    nullptr,     nullptr,     nullptr,
 #endif
 };
 

@@ -8,6 +8,9 @@ namespace sqil {
 
 // Of any instruction set.
 constexpr int kMostQueryRows = 12;
+constexpr int kMostPanel = 32;
+constexpr int kFew = 2;     // rows for which decoding anew is cheaper than writing a panel
+constexpr int kPlanes = 3;  // bytes of an input that is split
 
 // Rounded activations: x = step * code.
 struct CodeRows {
@@ -19,7 +22,7 @@ struct CodeRows {
 };
 
 // The functions are described where they are defined: product.h, rows.h, attention.h,
-// codes_product.h. The last two are null where the instruction set has no products of bytes.
+// codes_product.h. The last three are null where the instruction set has no products of bytes.
 struct Kernels {
   const char *name;
   int panel;       // outputs of the unit that `multiply` counts in
@@ -47,6 +50,7 @@ struct Kernels {
   uint32_t (*read)(const uint32_t *words, int64_t count);
   void (*round_codes)(const float *x, int64_t stride, int count, int width, int bits,
                       float static_step, const CodeRows &to);
+  void (*split_codes)(const float *x, int64_t stride, int count, int width, const CodeRows &to);
   void (*multiply_codes)(const sqil_linear &layer, const CodeRows &x, int count, float *y,
                          int64_t y_stride, int first, int last);
 };

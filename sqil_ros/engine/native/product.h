@@ -19,7 +19,6 @@ constexpr int kRows = 3, kPanelTiles = 1;
 constexpr int kPanel = kPanelTiles * kTile;
 constexpr int kChunk = 192;  // columns of a decoded panel; 24 KiB stay in the first cache
 constexpr int kAhead = 1024;  // words; the processor's own foresight ends with a page
-constexpr int kFew = 2;      // rows for which decoding anew is cheaper than writing a panel
 
 // Scales, zero points or biases of a tile, read row by row; the last tile may lack rows.
 template <typename Number>
@@ -130,8 +129,8 @@ void multiply_many(const sqil_linear &layer, const float *x, int64_t x_stride, i
       decode<bits>(layer, index * kPanelTiles + tile, first, last, panel + tile * kTile);
     }
     const bool begun = first > 0;
-    multiply_panel(x + first, x_stride, count, panel, kPanel, last - first, begun ? y + row : bias,
-                   begun ? y_stride : 0, y + row, y_stride, outputs);
+    multiply_panel(x + first, x_stride, count, panel, kPanel, last - first, begun ? y : bias,
+                   begun ? y_stride : 0, y, y_stride, outputs);
   }
 }
 
@@ -185,7 +184,7 @@ void multiply_tile(const sqil_linear &layer, const float *x, int64_t x_stride, f
   }
   const int outputs = layer.rows - row < kTile ? layer.rows - row : kTile;
   for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < outputs; ++o) y[r * y_stride + row + o] = out[r][o];
+    for (int o = 0; o < outputs; ++o) y[r * y_stride + o] = out[r][o];
   }
 }
 
@@ -205,19 +204,19 @@ template <int bits>
 void multiply_width(const sqil_linear &layer, const float *x, int64_t x_stride, int count,
                            float *y, int64_t y_stride, int first, int last) {
   if (count > kFew) {
-    for (int panel = first; panel < last; ++panel) {
+    for (int panel = first; panel < last; ++panel, y += kPanel) {
       multiply_many<bits>(layer, x, x_stride, count, y, y_stride, panel);
     }
     return;
   }
   const int tiles = up_to(layer.rows, kTile) / kTile;
   const int end = last * kPanelTiles < tiles ? last * kPanelTiles : tiles;
-  for (int tile = first * kPanelTiles; tile < end; ++tile) {
+  for (int tile = first * kPanelTiles; tile < end; ++tile, y += kTile) {
     multiply_few<bits>(layer, x, x_stride, count, y, y_stride, tile);
   }
 }
 
-// Panels [first, last) of a layer's outputs.
+// Panels [first, last) of a layer's outputs; `y` is where the first of them lies.
 void multiply(const sqil_linear &layer, const float *x, int64_t x_stride, int count,
                      float *y, int64_t y_stride, int first, int last) {
   switch (layer.bits) {

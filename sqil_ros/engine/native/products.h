@@ -6,10 +6,10 @@
 
 #include <vector>
 
+#include "bands.h"
 #include "engine.h"
 #include "kernels.h"
 #include "layout.h"
-#include "pool.h"
 
 namespace sqil {
 
@@ -30,15 +30,6 @@ class Rows {
   std::vector<float> values_;
 };
 
-inline void multiply(const sqil_linear &layer, const float *x, int64_t x_stride, int count,
-                     float *y, int64_t y_stride, int threads) {
-  const Kernels &use = kernels();
-  const int panels = (layer.rows + use.panel - 1) / use.panel;
-  in_parallel(threads, panels, [&](int first, int last) {
-    use.multiply(layer, x, x_stride, count, y, y_stride, first, last);
-  });
-}
-
 // Rounds the inputs of the layers that ask for it.
 class Products {
  public:
@@ -46,9 +37,9 @@ class Products {
   Products(int threads, int count, int width)
       : threads(threads),
         rounded_(count, width),
-        codes_(size_t(count) * up_to(width, kBlock)),
-        steps_(count),
-        sums_(size_t(count) * (up_to(width, kBlock) / kBlock + 1)) {}
+        codes_(code_rows(count) * up_to(width, kBlock)),
+        steps_(code_rows(count)),
+        sums_(code_rows(count) * (up_to(width, kBlock) / kBlock + 1)) {}
 
   // Rows [first, first + count) of `x`, into the same rows of `y`.
   void operator()(const sqil_linear &layer, const Rows &x, Rows &y, int count, int first = 0) {
@@ -57,21 +48,24 @@ class Products {
 
   void operator()(const sqil_linear &layer, const float *x, int64_t x_stride, int count, float *y,
                   int64_t y_stride) {
-    const Kernels &use = kernels();
-    if (!layer.input_bits) {
-      multiply(layer, x, x_stride, count, y, y_stride, threads);
-    } else if (use.multiply_codes && layer.bits <= 8) {
-      const int width = up_to(layer.columns, kBlock);
-      const CodeRows rows{codes_.data(), steps_.data(), sums_.data(), width, width / kBlock + 1};
-      use.round_codes(x, x_stride, count, layer.columns, layer.input_bits, layer.input_step, rows);
-      in_parallel(threads, (layer.rows + use.panel - 1) / use.panel, [&](int begin, int end) {
-        use.multiply_codes(layer, rows, count, y, y_stride, begin, end);
-      });
-    } else {
-      use.round_inputs(x, x_stride, count, layer.columns, layer.input_bits, layer.input_step,
-                       rounded_.row(0));
-      multiply(layer, rounded_.row(0), x_stride, count, y, y_stride, threads);
+    const Inputs inputs = prepare(layer, x, x_stride, count);
+    for (const sqil_linear *band = &layer; band; band = band->next) {
+      if (!band->bits) fill_band(*band, count, y, y_stride);
     }
+    share_panels(layer, threads, [&](const sqil_linear &band, int begin, int end) {
+      place_panels(band, begin, end, count, y, y_stride,
+                   [&](int first, int last, int row, int rows, float *to, int64_t stride) {
+                     if (!inputs.by_codes || band.bits > 8) {
+                       kernels().multiply(band, inputs.floats + row * inputs.stride, inputs.stride,
+                                          rows, to, stride, first, last);
+                     } else if (inputs.split) {
+                       multiply_planes(band, inputs.codes, count, to, stride, first, last);
+                     } else {
+                       kernels().multiply_codes(band, from_row(inputs.codes, row), rows, to,
+                                                stride, first, last);
+                     }
+                   });
+    });
   }
 
   int64_t bytes() const {
@@ -82,6 +76,65 @@ class Products {
   const int threads;
 
  private:
+  // Few rows may be split into planes.
+  static size_t code_rows(int count) {
+    const int split = (count < kFew ? count : kFew) * kPlanes;
+    return count > split ? count : split;
+  }
+
+  // What bands are multiplied with: floats, or codes where their width and the processor allow it.
+  struct Inputs {
+    bool by_codes, split;
+    CodeRows codes;
+    const float *floats;
+    int64_t stride;
+  };
+
+  // Rounds or splits the inputs of a layer once for all its bands.
+  Inputs prepare(const sqil_linear &layer, const float *x, int64_t x_stride, int count) {
+    const Kernels &use = kernels();
+    const int columns = layer.columns, width = up_to(columns, kBlock), bits = layer.input_bits;
+    const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), width, width / kBlock + 1};
+    bool integers = false, floats = false;
+    for (const sqil_linear *band = &layer; band; band = band->next) {
+      (band->bits <= 8 ? integers : floats) |= band->bits > 0;
+    }
+    const bool split = !bits && count <= kFew;
+    const bool by_codes = integers && use.multiply_codes && (bits || split);
+    if (by_codes && split) use.split_codes(x, x_stride, count, columns, codes);
+    if (by_codes && bits) {
+      use.round_codes(x, x_stride, count, columns, bits, layer.input_step, codes);
+    }
+    if (!bits || (by_codes && !floats)) return {by_codes, split, codes, x, x_stride};
+    use.round_inputs(x, x_stride, count, columns, bits, layer.input_step, rounded_.row(0));
+    return {by_codes, split, codes, rounded_.row(0), x_stride};
+  }
+
+  static CodeRows from_row(const CodeRows &x, int row) {
+    return {x.codes + row * x.stride, x.steps + row, x.sums + row * x.sums_stride, x.stride,
+            x.sums_stride};
+  }
+
+  // Inputs that are split, all rows at once.
+  static void multiply_planes(const sqil_linear &band, const CodeRows &x, int count, float *to,
+                              int64_t stride, int first, int last) {
+    const int width = kernels().panel;
+    float planes[kFew * kPlanes * kMostPanel];
+    sqil_linear weights = band;
+    weights.bias = nullptr;  // once, not in every plane
+    for (int panel = first; panel < last; ++panel, to += width) {
+      const int begin = panel * width, rest = band.rows - begin;
+      kernels().multiply_codes(weights, x, count * kPlanes, planes, width, panel, panel + 1);
+      for (int row = 0; row < count; ++row) {
+        const float *high = planes + row * kPlanes * width;
+        for (int o = 0; o < (rest < width ? rest : width); ++o) {
+          const float value = high[o] + (high[width + o] + high[2 * width + o]);
+          to[row * stride + o] = value + (band.bias ? band.bias[begin + o] : 0.0f);
+        }
+      }
+    }
+  }
+
   Rows rounded_;
   std::vector<int8_t> codes_;
   std::vector<float> steps_;

@@ -27,9 +27,10 @@ int32_t sqil_interface(void) { return SQIL_INTERFACE; }
 
 void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, int32_t count,
                    float *y, int64_t y_stride, int32_t threads) {
-  if (!layer->input_bits) return sqil::multiply(*layer, x, x_stride, count, y, y_stride, threads);
   const int width = x_stride > layer->columns ? int(x_stride) : layer->columns;
-  sqil::Products(threads, count, width)(*layer, x, x_stride, count, y, y_stride);
+  // Nothing of many rows that nobody rounds needs room.
+  const int rows = layer->input_bits || count <= sqil::kFew ? count : 0;
+  sqil::Products(threads, rows, width)(*layer, x, x_stride, count, y, y_stride);
 }
 
 uint32_t sqil_read(const uint32_t *words, int64_t count, int32_t threads) {

@@ -18,12 +18,13 @@ from sqil_ros.engine.structures import (
     Vision,
     array_of,
 )
-from sqil_ros.engine.tiles import Weights, dense_weights, linear_structure
+from sqil_ros.engine.tiles import Weights, chain_structures, dense_weights, linear_structure
 from sqil_ros.errors import EngineError
 from sqil_ros.policy.openvla.config import N_ACTIONS
 from sqil_ros.policy.openvla.model import OpenVLA
-from sqil_ros.quant.cpu import Cpu, layer_weights
+from sqil_ros.quant.cpu import Cpu, layer_weights, rounding
 from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.mixed_linear import MixedLinear
 from sqil_ros.quant.primitives import Steps
 
 
@@ -198,6 +199,8 @@ class EngineWeights:
         )
 
     def _linear(self, layer: nn.Module) -> Linear:
+        if isinstance(layer, MixedLinear):
+            return self._mixed(layer)
         if not isinstance(layer, PackedLinear):
             assert isinstance(layer, nn.Linear)
             self._copied.append(layer)
@@ -210,10 +213,18 @@ class EngineWeights:
             steps = Steps(layer.scale, layer.zero)
             storage = layer.packed if shared else cpu.prepare(layer.portable, layer.shape)
             weights = layer_weights(storage, steps, layer.bias, layer.shape)
-        structure = self._structure(weights, own=weights.tiles is not layer.packed)
-        structure.input_bits = layer.activation_bits or 0
-        structure.input_step = 0.0 if layer.input_step is None else float(layer.input_step)
-        return structure
+        own = weights.tiles is not layer.packed
+        return self._structure(weights, own, *rounding(layer.inputs))
+
+    def _mixed(self, layer: MixedLinear) -> Linear:
+        chain = layer.chain()
+        if chain is None:
+            weights = dense_weights(layer.weight, layer.bias)
+            return self._structure(weights, True, *rounding(layer.inputs))
+        self._kept.append(chain)
+        bands = chain_structures(chain, *rounding(layer.inputs))
+        self._kept.append(bands)
+        return bands[0]
 
     def _patch(self, convolution: nn.Conv2d) -> Linear:
         """A convolution whose stride is its size, as a linear layer on squares of pixels."""
@@ -221,11 +232,13 @@ class EngineWeights:
         weights = dense_weights(convolution.weight.flatten(1), convolution.bias)
         return self._structure(weights, own=True)
 
-    def _structure(self, weights: Weights, own: bool) -> Linear:
+    def _structure(
+        self, weights: Weights, own: bool, input_bits: int = 0, input_step: float = 0.0
+    ) -> Linear:
         self._kept.append(weights)
         if own:
             self.own_bytes += weights.tiles.numel() * weights.tiles.element_size()
-        return linear_structure(weights)
+        return linear_structure(weights, input_bits, input_step)
 
     def _norm_of(self, norm: Any) -> Norm:
         bias = getattr(norm, 'bias', None)
@@ -268,7 +281,7 @@ def _check(model: OpenVLA) -> None:
             raise EngineError(
                 f'{name} is {found}, the engine computes {needed}; choose the engine torch.'
             )
-    linear = (nn.Linear, PackedLinear)
+    linear = (nn.Linear, PackedLinear, MixedLinear)
     for name, module in model.named_modules():
         if isinstance(module, PackedLinear) and module.down is not None:
             raise EngineError(

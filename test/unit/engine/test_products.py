@@ -146,7 +146,7 @@ def test_dense_products(
     assert weights.bits == (16 if half else 32)
     x = random(rows, in_features, seed=seed + 1)
     bound = linear(x.abs(), weight.abs(), bias.abs())
-    assert_close(multiply(x, weights, threads), linear(x, weight, bias), bound)
+    assert_close(multiply(x, [weights], threads), linear(x, weight, bias), bound)
 
 
 def test_the_levels_hold_one_layout(each_level: str) -> None:
@@ -208,8 +208,8 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     """Policies are forked; the threads of their parent are not there."""
     torch.set_num_threads(2)
     weights, x = dense_weights(random(200, 300, seed=0)), random(1, 300, seed=1)
-    expected = multiply(x, weights, 2)
+    expected = multiply(x, [weights], 2)
     child = os.fork()
     if child == 0:
-        os._exit(0 if torch.equal(multiply(x, weights, 2), expected) else 1)
+        os._exit(0 if torch.equal(multiply(x, [weights], 2), expected) else 1)
     assert os.waitpid(child, 0)[1] == 0

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A linear layer whose rows have widths of their own, really packed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sqil_ros.engine.tiles import Weights, multiply
+from sqil_ros.quant.activations import Inputs, rounded
+from sqil_ros.quant.back_ends import AUTO
+from sqil_ros.quant.cpu import Cpu, layer_weights, rounding
+from sqil_ros.quant.kept_rows import KeptRows
+from sqil_ros.quant.layer_checks import check_activations, check_bias, check_rows
+from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.mixed_rows import (
+    KEPT,
+    PRUNED,
+    MixedRows,
+    dequantize_rows,
+    places_of,
+)
+from sqil_ros.quant.primitives import Steps
+
+
+class MixedLinear(nn.Linear):
+    """Bands of packed rows that answer together, each row in its place.
+
+    Attributes:
+        row_bits: (out,) uint8, the width of every row.
+        bands: the rows of every width above 0: ``PackedLinear`` or, at 16 bits, ``KeptRows``.
+        bias: (out,) or None.
+        activation_bits: width of the inputs, None for inputs in floating point.
+        input_step: () static step of the inputs, None for a step per token.
+    """
+
+    row_bits: Tensor
+    input_step: Tensor | None
+    bias: nn.Parameter | None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        rows: MixedRows,
+        bias: Tensor | None = None,
+        back_end: str = AUTO,
+        activation_bits: int | None = None,
+        input_step: Tensor | None = None,
+    ) -> None:
+        """Pack rows.
+
+        Args:
+            rows: integers, and what is kept at 16 bits.
+            bias: (out,) or None.
+            back_end: of the packed bands.
+            activation_bits: width of the inputs, 4 or 8; None for inputs in floating point.
+            input_step: () static step of the inputs; None for a step per token.
+
+        Raises:
+            ProfileError: the parts do not belong together, or a back-end cannot serve a band.
+            ParameterError: a width does not exist.
+        """
+        nn.Module.__init__(self)
+        check_rows(rows)
+        check_activations(activation_bits, input_step)
+        self.in_features, self.out_features = rows.in_features, len(rows.row_bits)
+        check_bias(bias, self.out_features)
+        self.activation_bits = activation_bits
+        self.register_buffer('row_bits', rows.row_bits)
+        self.register_buffer('input_step', input_step)
+        self.bands = nn.ModuleDict()
+        for bits, quantized in rows.bands.items():
+            self.bands[str(bits)] = PackedLinear.from_quantized(quantized, None, back_end)
+        if rows.kept is not None:
+            self.bands[str(KEPT)] = KeptRows(rows.kept)
+        self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self.train(False)
+
+    @property
+    def rows(self) -> MixedRows:
+        """What the layer was made of."""
+        bands = {int(b): p.quantized for b, p in self.bands.items() if isinstance(p, PackedLinear)}
+        kept = self.bands[str(KEPT)].weight if str(KEPT) in self.bands else None
+        return MixedRows(self.row_bits, self.in_features, bands, kept)
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """(out, in) weights, computed anew at every access."""
+        return dequantize_rows(self.rows)
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """How the inputs are rounded."""
+        if self.activation_bits is None:
+            return None
+        return Inputs(self.activation_bits, self.input_step)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
+        if x.shape[-1] != self.in_features:
+            raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
+        chain = None if x.requires_grad and torch.is_grad_enabled() else self.chain()
+        if chain is not None:
+            rows = x.reshape(-1, self.in_features).float()
+            y = multiply(rows, chain, torch.get_num_threads(), *rounding(self.inputs))
+            return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
+        seen = rounded(x, self.inputs)
+        y = x.new_zeros(*x.shape[:-1], self.out_features)
+        for bits, band in self.bands.items():
+            y[..., places_of(self.row_bits, int(bits))] = band(seen)
+        return y if self.bias is None else y + self.bias.to(x.dtype)
+
+    def chain(self) -> list[Weights] | None:
+        """The bands as one layer of the engine, sharing their memory; None where it cannot."""
+        chain = []
+        for bits, band in self.bands.items():
+            if isinstance(band, KeptRows):
+                weights = band.tiles
+            elif band.back_end == Cpu.name:
+                steps = Steps(band.scale, band.zero)
+                weights = layer_weights(band.packed, steps, None, band.shape)
+            else:
+                weights = None
+            if weights is None:
+                return None
+            chain.append(self._placed(weights, int(bits)))
+        if bool((self.row_bits == PRUNED).any()):
+            count = int((self.row_bits == PRUNED).sum())
+            nothing = Weights(torch.empty(0), PRUNED, count, self.in_features)
+            chain.append(self._placed(nothing, PRUNED))
+        return chain
+
+    def _placed(self, weights: Weights, bits: int) -> Weights:
+        places = places_of(self.row_bits, bits)
+        bias = None if self.bias is None else self.bias[places].float()
+        return weights._replace(places=places.to(torch.int32), bias=bias)
+
+    def reset_parameters(self) -> None:
+        """Nothing: the integers come from a profile."""
+
+    def extra_repr(self) -> str:
+        """Sizes for ``print(model)``."""
+        mean = float(self.row_bits.float().mean())
+        return f'{self.in_features}, {self.out_features}, {mean:.2f} bits on average'

@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 from sqil_ros.bench.shapes import Shape
 from sqil_ros.bench.turns import Candidate
 from sqil_ros.engine.library import require_library
-from sqil_ros.engine.tiles import Layer, Weights
+from sqil_ros.engine.tiles import InputCodes, Layer, Weights
 
 BEYOND_CACHES = 160 << 20
 """Bytes of weights that a candidate goes through, so that none is in a cache when it is back."""
@@ -103,7 +103,7 @@ def native_bands(shares: Mapping[int, float], input_bits: int) -> Maker:
                 )
                 for bits, count, at in zip(shares, counts, places, strict=True)
             ]
-            layers.append(Layer(bands, input_bits))
+            layers.append(Layer(bands, InputCodes(input_bits)))
             size = sum(_bytes(band.tiles) + _bytes(band.scale) for band in bands)
         threads = torch.get_num_threads()
         return Contestant(lambda turn: layers[turn % len(layers)](x, threads), size)

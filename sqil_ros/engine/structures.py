@@ -26,6 +26,7 @@ class Linear(Structure):
         ('groups', c_int32),
         ('input_bits', c_int32),
         ('input_step', c_float),
+        ('prompt_only', c_int32),
         ('places', c_void_p),
         ('next', c_void_p),
     ]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,14 +76,25 @@ def dense_weights(weight: Tensor, bias: Tensor | None = None) -> Weights:
     return Weights(tiles, bits, rows, columns, bias=bias)
 
 
-def linear_structure(weights: Weights, input_bits: int = 0, input_step: float = 0.0) -> Linear:
-    """What the library is told; it borrows the tensors of ``weights``.
+class InputCodes(NamedTuple):
+    """How the inputs of a layer are rounded.
 
-    Args:
-        weights: of the layer.
-        input_bits: inputs are rounded to 4 or 8 bits first; 0 for not at all.
-        input_step: static step of rounded inputs; 0 for one per token.
+    Attributes:
+        bits: 4 or 8; 0 for not at all.
+        step: static step; 0 for one per token.
+        prompt_only: a token that a step computes alone keeps its inputs as they are.
     """
+
+    bits: int = 0
+    step: float = 0.0
+    prompt_only: bool = False
+
+
+FLOATS = InputCodes()
+
+
+def linear_structure(weights: Weights, inputs: InputCodes = FLOATS) -> Linear:
+    """What the library is told; it borrows the tensors of ``weights``."""
     scale = weights.scale
     return Linear(
         tiles=weights.tiles.data_ptr(),
@@ -94,17 +106,16 @@ def linear_structure(weights: Weights, input_bits: int = 0, input_step: float = 
         columns=weights.columns,
         bits=weights.bits,
         groups=1 if scale is None or scale.ndim == 1 else scale.shape[1],
-        input_bits=input_bits,
-        input_step=input_step,
+        input_bits=inputs.bits,
+        input_step=inputs.step,
+        prompt_only=inputs.prompt_only,
     )
 
 
-def chain_structures(
-    bands: Sequence[Weights], input_bits: int = 0, input_step: float = 0.0
-) -> list[Linear]:
+def chain_structures(bands: Sequence[Weights], inputs: InputCodes = FLOATS) -> list[Linear]:
     """A layer in bands; the first structure stands for all, which must be kept."""
-    chain = [linear_structure(band, input_bits, input_step) for band in bands]
-    for band, following in zip(chain, chain[1:], strict=False):
+    chain = [linear_structure(band, inputs) for band in bands]
+    for band, following in itertools.pairwise(chain):
         band.next = ctypes.addressof(following)
     return chain
 
@@ -112,18 +123,15 @@ def chain_structures(
 class Layer:
     """A layer that the library was told of once; its tensors are kept."""
 
-    def __init__(
-        self, bands: Sequence[Weights], input_bits: int = 0, input_step: float = 0.0
-    ) -> None:
+    def __init__(self, bands: Sequence[Weights], inputs: InputCodes = FLOATS) -> None:
         """Describe a layer.
 
         Args:
             bands: the layer; one, or one for every width of its rows.
-            input_bits: see :func:`linear_structure`.
-            input_step: see :func:`linear_structure`.
+            inputs: how they are rounded.
         """
         self._bands = bands
-        self._chain = chain_structures(bands, input_bits, input_step)
+        self._chain = chain_structures(bands, inputs)
         self._first = ctypes.byref(self._chain[0])
         self._multiply = require_library().sqil_multiply
         self.rows, self.columns = sum(band.rows for band in bands), bands[0].columns
@@ -134,17 +142,15 @@ class Layer:
         x = pad(x, (0, missing)) if missing else x.contiguous()
         count, width = x.shape
         y = torch.empty(count, self.rows)
-        self._multiply(
-            self._first, x.data_ptr(), width, count, y.data_ptr(), self.rows, threads
-        )
+        self._multiply(self._first, x.data_ptr(), width, count, y.data_ptr(), self.rows, threads)
         return y
 
 
 def multiply(
-    x: Tensor, bands: Sequence[Weights], threads: int, input_bits: int = 0, input_step: float = 0.0
+    x: Tensor, bands: Sequence[Weights], threads: int, inputs: InputCodes = FLOATS
 ) -> Tensor:
     """One product with a :class:`Layer`: (N, in) float32 activations to (N, out) float32."""
-    return Layer(bands, input_bits, input_step)(x, threads)
+    return Layer(bands, inputs)(x, threads)
 
 
 def _address(tensor: Tensor | None) -> int | None:

@@ -23,20 +23,48 @@ ACTIVATION_WIDTHS = (4, 8)
 
 
 @dataclass(frozen=True)
+class InputRule:
+    """What a profile says of the inputs of layers.
+
+    Attributes:
+        bits: width of a code, 4 or 8.
+        static: True where every layer has a calibrated step, False for a step per token.
+        prompt_only: True where a token that comes alone, as every action token does, keeps its
+            inputs in floating point: reading weights takes its time, not multiplying.
+    """
+
+    bits: int
+    static: bool = False
+    prompt_only: bool = False
+
+
+@dataclass(frozen=True)
 class Activations:
     """How the inputs of quantised layers are rounded.
 
     Attributes:
         bits: width of a code, 4 or 8.
         steps: the static step of every layer by name; None for dynamic steps.
+        prompt_only: see :class:`InputRule`.
     """
 
     bits: int
     steps: Mapping[str, float] | None = None
+    prompt_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse widths that nothing else knows."""
         check_width(self.bits)
+
+    @property
+    def rule(self) -> InputRule:
+        """The same without numbers."""
+        return InputRule(self.bits, self.steps is not None, self.prompt_only)
+
+    def of(self, layer: str) -> Inputs:
+        """The inputs of one layer."""
+        step = None if self.steps is None else torch.tensor(self.steps[layer])
+        return Inputs(self.bits, step, self.prompt_only)
 
 
 @dataclass(frozen=True)
@@ -46,15 +74,28 @@ class Inputs:
     Attributes:
         bits: width of a code, 4 or 8.
         step: () static step; None for one per token.
+        prompt_only: see :class:`InputRule`.
     """
 
     bits: int
     step: Tensor | None = None
+    prompt_only: bool = False
+
+    @property
+    def rule(self) -> InputRule:
+        """The same without numbers."""
+        return InputRule(self.bits, self.step is not None, self.prompt_only)
+
+    def meant_for(self, x: Tensor) -> bool:
+        """Whether inputs (..., tokens, features) are rounded; without tokens they are one."""
+        return not self.prompt_only or (x.ndim > 2 and x.shape[-2] > 1)
 
 
 def rounded(x: Tensor, inputs: Inputs | None) -> Tensor:
     """(..., features) on their grid; as they are without one."""
-    return x if inputs is None else round_activations(x, inputs.bits, inputs.step)
+    if inputs is None or not inputs.meant_for(x):
+        return x
+    return round_activations(x, inputs.bits, inputs.step)
 
 
 def check_width(bits: int) -> None:

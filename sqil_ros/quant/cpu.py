@@ -9,7 +9,9 @@ from torch import Tensor
 from sqil_ros.engine.library import library
 from sqil_ros.engine.tiles import (
     COLUMN_BLOCK,
+    FLOATS,
     PACKED_WIDTHS,
+    InputCodes,
     Weights,
     multiply,
     rows_from_tiles,
@@ -62,15 +64,16 @@ class Cpu:
         """Product with the codes, then the scale."""
         weights = layer_weights(storage, steps, bias, shape)
         rows = x.reshape(-1, shape.in_features).float()
-        y = multiply(rows, [weights], torch.get_num_threads(), *rounding(inputs))
+        y = multiply(rows, [weights], torch.get_num_threads(), input_codes(inputs, x))
         return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)
 
 
-def rounding(inputs: Inputs | None) -> tuple[int, float]:
-    """Bits and static step of inputs as the engine is told; 0 where there is none."""
-    if inputs is None:
-        return 0, 0.0
-    return inputs.bits, 0.0 if inputs.step is None else float(inputs.step)
+def input_codes(inputs: Inputs | None, x: Tensor | None = None) -> InputCodes:
+    """What the engine is told of inputs; with ``x``, whether just these are rounded."""
+    if inputs is None or (x is not None and not inputs.meant_for(x)):
+        return FLOATS
+    step = 0.0 if inputs.step is None else float(inputs.step)
+    return InputCodes(inputs.bits, step, inputs.prompt_only)
 
 
 def layer_weights(

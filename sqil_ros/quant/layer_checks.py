@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sqil_ros.errors import ProfileError
-from sqil_ros.quant.activations import check_width
+from sqil_ros.quant.activations import Inputs, check_width
 from sqil_ros.quant.back_ends import LayerShape
 from sqil_ros.quant.mixed_rows import KEPT, ROW_WIDTHS, MixedRows, check_row_bits
 from sqil_ros.quant.packing import row_bytes
@@ -67,19 +67,18 @@ def check_rows(rows: MixedRows) -> None:
             )
 
 
-def check_activations(bits: int | None, step: Tensor | None) -> None:
-    """Refuse activations of an unknown width, or a static step that is none.
+def check_inputs(inputs: Inputs | None) -> None:
+    """Refuse inputs of an unknown width, or with a static step that is none.
 
     Raises:
         ParameterError: the width is not supported.
-        ProfileError: the step is no positive number, or nobody uses it.
+        ProfileError: the step is no positive number.
     """
-    if bits is not None:
-        check_width(bits)
-    if step is None:
+    if inputs is None:
         return
-    if bits is None:
-        raise ProfileError(f'a layer of floating-point inputs has a step for them. {_MEND}')
+    check_width(inputs.bits)
+    if (step := inputs.step) is None:
+        return
     if step.ndim or not (step.is_meta or bool(torch.isfinite(step) & (step > 0))):
         raise ProfileError(f'the step of the inputs is {step}; one positive number is needed.')
 

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from sqil_ros.engine.tiles import Weights
 from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.back_ends import AUTO, LayerShape, choose_back_end
-from sqil_ros.quant.layer_checks import check_activations, check_adapter, check_layer
+from sqil_ros.quant.cpu import Cpu, layer_weights
+from sqil_ros.quant.layer_checks import check_adapter, check_inputs, check_layer
 from sqil_ros.quant.packing import pack, unpack
 from sqil_ros.quant.primitives import (
     Grid,
@@ -36,7 +38,7 @@ class PackedLinear(nn.Linear):
         zero: int8 of the shape of ``scale``, or None.
         bias: (out,) or None.
         bits: width of a code.
-        activation_bits: width of the inputs, None for inputs in floating point.
+        input_rule: how inputs are rounded, None for inputs in floating point.
         input_step: () float32 static step of the inputs, None for a step per token.
         down: (rank, in) first matrix of a low-rank change beside the integers, or None.
         up: (out, rank) its second matrix, or None.
@@ -60,8 +62,7 @@ class PackedLinear(nn.Linear):
         bits: int,
         back_end: str = AUTO,
         zero: Tensor | None = None,
-        activation_bits: int | None = None,
-        input_step: Tensor | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         """Wrap portable rows.
 
@@ -74,8 +75,7 @@ class PackedLinear(nn.Linear):
             back_end: a name of :data:`sqil_ros.quant.back_ends.BACK_ENDS` or ``auto``.
             zero: int8 codes that stand for 0, of the shape of ``scale``; None for a symmetric
                 grid.
-            activation_bits: width of the inputs, 4 or 8; None for inputs in floating point.
-            input_step: () static step of the inputs; None for a step per token.
+            inputs: how they are rounded; None for inputs in floating point.
 
         Raises:
             ProfileError: the shapes do not belong together, a scale is not a positive number, or
@@ -87,13 +87,14 @@ class PackedLinear(nn.Linear):
         groups = 1 if scale.ndim < 2 else scale.shape[1]
         self.shape = LayerShape(self.out_features, in_features, bits, groups, zero is None)
         check_layer(packed, Steps(scale, zero), bias, self.shape)
-        check_activations(activation_bits, input_step)
-        self.activation_bits = activation_bits
+        check_inputs(inputs)
+        self.input_rule = None if inputs is None else inputs.rule
         self._back_end = choose_back_end(back_end, self.shape, packed.device)
         self.register_buffer('packed', self._back_end.prepare(packed, self.shape))
         self.register_buffer('scale', scale.to(torch.float32))
         self.register_buffer('zero', zero)
-        step = None if input_step is None else input_step.to(packed.device, torch.float32)
+        step = None if inputs is None else inputs.step
+        step = None if step is None else step.to(packed.device, torch.float32)
         self.register_buffer('input_step', step)
         self.register_buffer('down', None)
         self.register_buffer('up', None)
@@ -106,15 +107,12 @@ class PackedLinear(nn.Linear):
         quantized: Quantized,
         bias: Tensor | None = None,
         back_end: str = AUTO,
-        activation_bits: int | None = None,
-        input_step: Tensor | None = None,
+        inputs: Inputs | None = None,
     ) -> PackedLinear:
         """Pack integer weights."""
         rows = pack(quantized.codes, quantized.bits)
         (scale, zero), columns = quantized.steps, quantized.codes.shape[1]
-        return cls(
-            rows, scale, bias, columns, quantized.bits, back_end, zero, activation_bits, input_step
-        )
+        return cls(rows, scale, bias, columns, quantized.bits, back_end, zero, inputs)
 
     @classmethod
     def from_linear(cls, layer: nn.Linear, grid: Grid | int, back_end: str = AUTO) -> PackedLinear:
@@ -146,11 +144,19 @@ class PackedLinear(nn.Linear):
         return weight + self.up.float() @ self.down.float()
 
     @property
+    def tiles(self) -> Weights | None:
+        """What the engine multiplies with, in this layer's memory; None with other back-ends."""
+        if self.back_end != Cpu.name:
+            return None
+        steps = Steps(self.scale, self.zero)
+        return layer_weights(self.packed, steps, self.bias, self.shape)
+
+    @property
     def inputs(self) -> Inputs | None:
         """How the inputs are rounded."""
-        if self.activation_bits is None:
+        if (rule := self.input_rule) is None:
             return None
-        return Inputs(self.activation_bits, self.input_step)
+        return Inputs(rule.bits, self.input_step, rule.prompt_only)
 
     def use(self, back_end: str) -> None:
         """Let another back-end multiply, from the same integers.
@@ -195,9 +201,9 @@ class PackedLinear(nn.Linear):
     def extra_repr(self) -> str:
         """Sizes for ``print(model)``."""
         shown = [self.in_features, self.out_features, f'{self.bits} bits', self.back_end]
-        if self.activation_bits is not None:
-            kind = 'dynamic' if self.input_step is None else 'static'
-            shown.append(f'{self.activation_bits}-bit {kind} inputs')
+        if (rule := self.input_rule) is not None:
+            kind = 'static' if rule.static else 'dynamic'
+            shown.append(f'{rule.bits}-bit {kind} inputs')
         if self.down is not None:
             shown.append(f'rank {len(self.down)} beside')
         return ', '.join(map(str, shown))

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sqil_ros.errors import ProfileError
-from sqil_ros.quant.activations import ACTIVATION_WIDTHS
+from sqil_ros.quant.activations import ACTIVATION_WIDTHS, InputRule
 from sqil_ros.quant.back_ends import AUTO, BACK_ENDS
 from sqil_ros.quant.primitives import WHOLE_ROW, WIDTHS, Grid
 
@@ -25,7 +25,9 @@ _NAME = re.compile(r'(int(?P<bits>[2-8])|mixed)_(?P<method>[a-z0-9]+)(_[a-z0-9]+
 _SHA256 = re.compile(r'[0-9a-f]{64}')
 _CONTRACT = re.compile(r'[0-9a-f]{16}')
 # Fields that younger versions added, and what their absence means.
-_OPTIONAL = {'group_size': WHOLE_ROW, 'symmetric': True, 'rank': 0, 'static_activations': False}
+_OPTIONAL = {'group_size': WHOLE_ROW, 'symmetric': True, 'rank': 0, 'inputs': None}
+# Said of all groups at once by older versions.
+_OLD = {'activation_bits', 'static_activations'}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class LayerGroup:
         group_size: inputs that share a scale, ``WHOLE_ROW`` (0) for all of a row.
         symmetric: False where every scale has a zero point.
         rank: of a low-rank change beside the integers, 0 for none.
+        inputs: how their inputs are rounded, None for inputs in floating point.
     """
 
     name: str
@@ -47,6 +50,7 @@ class LayerGroup:
     group_size: int = WHOLE_ROW
     symmetric: bool = True
     rank: int = 0
+    inputs: InputRule | None = None
 
     @property
     def grid(self) -> Grid:
@@ -70,28 +74,38 @@ class Profile:
         name: ``<width>_<method>``, such as ``int4_rtn``; ``mixed`` where the widths differ.
         method: how the weights were rounded (``rtn``, ``awq``, ``sqil`` ...).
         groups: the quantised layers; everything else is at ``rest_dtype``.
-        activation_bits: 4 or 8; None for activations in floating point.
         rest_dtype: type of the parameters that are not quantised.
         back_end: preferred back-end, ``auto`` to let the machine decide.
         base: :func:`sqil_ros.digest.weights_digest` of the full-precision weights.
         contract: hash of the robot's contract.
         files: every file beside the manifest.
         measured: figures about it (weight error, memory, action error, latency by device).
-        static_activations: True where every layer has a calibrated step for its inputs, False
-            where a step is found for every token.
     """
 
     name: str
     method: str
     groups: tuple[LayerGroup, ...]
-    activation_bits: int | None
     rest_dtype: str
     back_end: str
     base: str
     contract: str
     files: Mapping[str, FileEntry]
     measured: Mapping[str, Any] = field(default_factory=dict)
-    static_activations: bool = False
+
+    @property
+    def inputs(self) -> InputRule | None:
+        """How the inputs of all quantised layers are rounded.
+
+        Raises:
+            ProfileError: not those of all groups alike.
+        """
+        rules = {group.inputs for group in self.groups}
+        if len(rules) > 1:
+            raise ProfileError(
+                f'the groups of {self.name} round their inputs differently; choose a profile '
+                'whose groups do it alike.'
+            )
+        return next(iter(rules))
 
     @property
     def disk_bytes(self) -> int:
@@ -121,13 +135,14 @@ def profile_name(
     return '_'.join([f'mixed_{method}', *variant, *shown])
 
 
-def grid_variant(grid: Grid, activation_bits: int | None, static: bool) -> tuple[str, ...]:
-    """What of the grids shows in a name: ``asym``, ``g64``, ``a8``, ``a8static``."""
+def grid_variant(grid: Grid, inputs: InputRule | None) -> tuple[str, ...]:
+    """What of the grids shows in a name: ``asym``, ``g64``, ``a8``, ``a8static``, ``a8prompt``."""
     parts = [] if grid.symmetric else ['asym']
     if grid.group_size != WHOLE_ROW:
         parts.append(f'g{grid.group_size}')
-    if activation_bits is not None:
-        parts.append(f'a{activation_bits}{"static" if static else ""}')
+    if inputs is not None:
+        kind = f'{"static" * inputs.static}{"prompt" * inputs.prompt_only}'
+        parts.append(f'a{inputs.bits}{kind}')
     return tuple(parts)
 
 
@@ -147,7 +162,12 @@ def check_name(name: str) -> None:
 def write_manifest(directory: Path, profile: Profile) -> None:
     """Write ``profile.yaml``, the last file of a finished profile."""
     content = {'schema': SCHEMA} | _said(profile)
-    content['groups'] = [_said(group) | {'layers': [*group.layers]} for group in profile.groups]
+    content['groups'] = [
+        _said(group)
+        | {'layers': [*group.layers]}
+        | ({} if group.inputs is None else {'inputs': dataclasses.asdict(group.inputs)})
+        for group in profile.groups
+    ]
     content['files'] = {name: dataclasses.asdict(entry) for name, entry in profile.files.items()}
     content['measured'] = dict(profile.measured)
     text = yaml.safe_dump(content, sort_keys=False, width=99)
@@ -177,6 +197,14 @@ def _said(facts: Profile | LayerGroup) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in _OPTIONAL or v != _OPTIONAL[k]}
 
 
+def _old_rule(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What older versions said of the inputs of all groups."""
+    bits, static = raw.get('activation_bits'), raw.get('static_activations', False)
+    if bits is None and static is False:
+        return None
+    return {'bits': bits, 'static': static, 'prompt_only': False}
+
+
 def _inside(name: Any) -> bool:
     """Whether a file of this name lies in the manifest's folder."""
     if not isinstance(name, str):
@@ -194,10 +222,10 @@ class _Parser:
 
     def profile(self, raw: Any) -> Profile:
         wanted = {entry.name for entry in dataclasses.fields(Profile)} | {'schema'}
-        self.keys('profile', raw, wanted - {'static_activations'}, {'static_activations'})
+        self.keys('profile', raw, wanted, _OLD)
         self.need('schema', raw['schema'], raw['schema'] == SCHEMA, f'{SCHEMA}')
         check_name(raw['name'])
-        groups = self.groups(raw['groups'])
+        groups = self.groups(raw['groups'], self.inputs('all groups', _old_rule(raw)))
         method = raw['method']
         promised = _NAME.fullmatch(raw['name'])
         assert promised is not None
@@ -207,12 +235,7 @@ class _Parser:
             kept = bits == {int(promised['bits'])}
             allowed = f'{promised["bits"]} in every group, as the name {raw["name"]} promises'
             self.need('bits', sorted(bits), kept, allowed)
-        active, rest, back_end = raw['activation_bits'], raw['rest_dtype'], raw['back_end']
-        known = active is None or (type(active) is int and active in ACTIVATION_WIDTHS)
-        self.need('activation_bits', active, known, f'null or one of {ACTIVATION_WIDTHS}')
-        static = raw.get('static_activations', False)
-        sensible = static is False or (static is True and active is not None)
-        self.need('static_activations', static, sensible, 'true only beside activation_bits')
+        rest, back_end = raw['rest_dtype'], raw['back_end']
         self.need('rest_dtype', rest, rest in ('bfloat16', 'float32'), 'bfloat16 or float32')
         names = [AUTO, *sorted(BACK_ENDS)]
         self.need('back_end', back_end, back_end in names, f'one of {names}')
@@ -221,16 +244,27 @@ class _Parser:
         measured = raw['measured']
         self.need('measured', measured, isinstance(measured, dict), 'a mapping')
         return Profile(
-            raw['name'], method, groups, active, rest, back_end,
-            raw['base'], raw['contract'], self.files(raw['files']), measured, static,
+            raw['name'], method, groups, rest, back_end,
+            raw['base'], raw['contract'], self.files(raw['files']), measured,
         )  # fmt: skip
 
-    def groups(self, raw: Any) -> tuple[LayerGroup, ...]:
+    def inputs(self, name: str, raw: Any) -> InputRule | None:
+        if raw is None:
+            return None
+        self.keys(f'inputs of {name}', raw, {'bits', 'static', 'prompt_only'})
+        bits = raw['bits']
+        known = type(bits) is int and bits in ACTIVATION_WIDTHS
+        self.need(f'input bits of {name}', bits, known, f'one of {ACTIVATION_WIDTHS}')
+        for key in ('static', 'prompt_only'):
+            self.need(f'{key} of {name}', raw[key], type(raw[key]) is bool, 'true or false')
+        return InputRule(**raw)
+
+    def groups(self, raw: Any, inputs: InputRule | None) -> tuple[LayerGroup, ...]:
         self.need('groups', raw, isinstance(raw, list) and bool(raw), 'a list of layer groups')
         groups = []
         seen: set[str] = set()
         for entry in raw:
-            optional = {'group_size', 'symmetric', 'rank'}
+            optional = {'group_size', 'symmetric', 'rank', 'inputs'}
             self.keys('groups', entry, {'name', 'bits', 'layers'}, optional)
             name, bits, layers = entry['name'], entry['bits'], entry['layers']
             self.need('groups name', name, isinstance(name, str), 'a text')
@@ -246,7 +280,8 @@ class _Parser:
             self.need(f'symmetric of {name}', symmetric, type(symmetric) is bool, 'true or false')
             rank = entry.get('rank', 0)
             self.need(f'rank of {name}', rank, type(rank) is int and rank >= 0, '0 or more')
-            groups.append(LayerGroup(name, bits, tuple(layers), size, symmetric, rank))
+            rule = self.inputs(name, entry.get('inputs')) or inputs
+            groups.append(LayerGroup(name, bits, tuple(layers), size, symmetric, rank, rule))
         return tuple(groups)
 
     def files(self, raw: Any) -> dict[str, FileEntry]:

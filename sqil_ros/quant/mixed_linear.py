@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from sqil_ros.engine.tiles import Weights, multiply
 from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.back_ends import AUTO
-from sqil_ros.quant.cpu import Cpu, layer_weights, rounding
+from sqil_ros.quant.cpu import input_codes
 from sqil_ros.quant.kept_rows import KeptRows
-from sqil_ros.quant.layer_checks import check_activations, check_bias, check_rows
+from sqil_ros.quant.layer_checks import check_bias, check_inputs, check_rows
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.mixed_rows import (
     KEPT,
@@ -20,7 +20,6 @@ from sqil_ros.quant.mixed_rows import (
     dequantize_rows,
     places_of,
 )
-from sqil_ros.quant.primitives import Steps
 
 
 class MixedLinear(nn.Linear):
@@ -30,7 +29,7 @@ class MixedLinear(nn.Linear):
         row_bits: (out,) uint8, the width of every row.
         bands: the rows of every width above 0: ``PackedLinear`` or, at 16 bits, ``KeptRows``.
         bias: (out,) or None.
-        activation_bits: width of the inputs, None for inputs in floating point.
+        input_rule: how inputs are rounded, None for inputs in floating point.
         input_step: () static step of the inputs, None for a step per token.
     """
 
@@ -43,8 +42,7 @@ class MixedLinear(nn.Linear):
         rows: MixedRows,
         bias: Tensor | None = None,
         back_end: str = AUTO,
-        activation_bits: int | None = None,
-        input_step: Tensor | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         """Pack rows.
 
@@ -52,8 +50,7 @@ class MixedLinear(nn.Linear):
             rows: integers, and what is kept at 16 bits.
             bias: (out,) or None.
             back_end: of the packed bands.
-            activation_bits: width of the inputs, 4 or 8; None for inputs in floating point.
-            input_step: () static step of the inputs; None for a step per token.
+            inputs: how they are rounded; None for inputs in floating point.
 
         Raises:
             ProfileError: the parts do not belong together, or a back-end cannot serve a band.
@@ -61,12 +58,12 @@ class MixedLinear(nn.Linear):
         """
         nn.Module.__init__(self)
         check_rows(rows)
-        check_activations(activation_bits, input_step)
+        check_inputs(inputs)
         self.in_features, self.out_features = rows.in_features, len(rows.row_bits)
         check_bias(bias, self.out_features)
-        self.activation_bits = activation_bits
+        self.input_rule = None if inputs is None else inputs.rule
         self.register_buffer('row_bits', rows.row_bits)
-        self.register_buffer('input_step', input_step)
+        self.register_buffer('input_step', None if inputs is None else inputs.step)
         self.bands = nn.ModuleDict()
         for bits, quantized in rows.bands.items():
             self.bands[str(bits)] = PackedLinear.from_quantized(quantized, None, back_end)
@@ -79,7 +76,7 @@ class MixedLinear(nn.Linear):
     def rows(self) -> MixedRows:
         """What the layer was made of."""
         bands = {int(b): p.quantized for b, p in self.bands.items() if isinstance(p, PackedLinear)}
-        kept = self.bands[str(KEPT)].weight if str(KEPT) in self.bands else None
+        kept = next((k.weight for k in self.bands.values() if isinstance(k, KeptRows)), None)
         return MixedRows(self.row_bits, self.in_features, bands, kept)
 
     @property
@@ -90,9 +87,9 @@ class MixedLinear(nn.Linear):
     @property
     def inputs(self) -> Inputs | None:
         """How the inputs are rounded."""
-        if self.activation_bits is None:
+        if (rule := self.input_rule) is None:
             return None
-        return Inputs(self.activation_bits, self.input_step)
+        return Inputs(rule.bits, self.input_step, rule.prompt_only)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
@@ -101,7 +98,7 @@ class MixedLinear(nn.Linear):
         chain = None if x.requires_grad and torch.is_grad_enabled() else self.chain()
         if chain is not None:
             rows = x.reshape(-1, self.in_features).float()
-            y = multiply(rows, chain, torch.get_num_threads(), *rounding(self.inputs))
+            y = multiply(rows, chain, torch.get_num_threads(), input_codes(self.inputs, x))
             return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
         seen = rounded(x, self.inputs)
         y = x.new_zeros(*x.shape[:-1], self.out_features)
@@ -113,14 +110,8 @@ class MixedLinear(nn.Linear):
         """The bands as one layer of the engine, sharing their memory; None where it cannot."""
         chain = []
         for bits, band in self.bands.items():
-            if isinstance(band, KeptRows):
-                weights = band.tiles
-            elif band.back_end == Cpu.name:
-                steps = Steps(band.scale, band.zero)
-                weights = layer_weights(band.packed, steps, None, band.shape)
-            else:
-                weights = None
-            if weights is None:
+            assert isinstance(band, (PackedLinear, KeptRows))
+            if (weights := band.tiles) is None:
                 return None
             chain.append(self._placed(weights, int(bits)))
         if bool((self.row_bits == PRUNED).any()):

@@ -146,6 +146,7 @@ def write_profile(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     layers = {layer: q for group in groups.values() for layer, q in group.items()}
+    rule = None if activations is None else activations.rule
     try:
         weights = partial / WEIGHTS_NAME
         save_file(profile_tensors(model, layers, rest_dtype, activations, beside), weights)
@@ -154,17 +155,15 @@ def write_profile(
             name=name,
             method=method,
             groups=tuple(
-                dataclasses.replace(_layer_group(name, layers), rank=_rank(beside))
+                dataclasses.replace(_layer_group(name, layers), rank=_rank(beside), inputs=rule)
                 for name, layers in groups.items()
             ),
-            activation_bits=None if activations is None else activations.bits,
             rest_dtype=str(rest_dtype).removeprefix('torch.'),
             back_end=back_end,
             base=base,
             contract=contract,
             files={WEIGHTS_NAME: FileEntry(sha256_of(weights), weights.stat().st_size)},
             measured=dict(measured or {}),
-            static_activations=activations is not None and activations.steps is not None,
         )
         write_manifest(partial, profile)
         memory = _read_back(partial, model, layers)
@@ -199,10 +198,7 @@ def apply_profile(model: nn.Module, directory: Path, back_end: str | None = None
     except (OSError, SafetensorError) as error:
         raise ProfileError(f'{path} is no safetensors file ({error}). {MEND}') from error
     try:
-        put_tensors(
-            model, tensors, profile.groups, back_end or profile.back_end,
-            profile.activation_bits, profile.static_activations,
-        )  # fmt: skip
+        put_tensors(model, tensors, profile.groups, back_end or profile.back_end)
     except ProfileError as error:
         raise ProfileError(f'{path}: {error}') from error
     return profile

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from sqil_ros.errors import ProfileError
-from sqil_ros.quant.activations import Activations
+from sqil_ros.quant.activations import Activations, Inputs
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.manifest import MEND, LayerGroup
 from sqil_ros.quant.packing import pack
-from sqil_ros.quant.primitives import WHOLE_ROW, Grid, Quantized
+from sqil_ros.quant.primitives import WHOLE_ROW, Quantized
 from sqil_ros.quant.selection import linear_layers
 
 
@@ -79,8 +79,6 @@ def put_tensors(
     tensors: dict[str, Tensor],
     groups: Sequence[LayerGroup],
     back_end: str,
-    activation_bits: int | None = None,
-    static_activations: bool = False,
 ) -> None:
     """Inverse of :func:`profile_tensors`: all of ``tensors`` into ``model``, or none.
 
@@ -89,8 +87,6 @@ def put_tensors(
         tensors: emptied on the way, so that a large profile is not held twice.
         groups: the quantised layers and their grids.
         back_end: for the packed layers.
-        activation_bits: width of their inputs, None for inputs in floating point.
-        static_activations: every layer has a step for its inputs.
 
     Raises:
         ProfileError: tensors and model do not fit.
@@ -106,8 +102,8 @@ def put_tensors(
     layers = {}
     for name, group in owners.items():
         old = available[name]
-        parts = _parts(old, name, group, static_activations, tensors)
-        layers[name] = _packed_layer(old, name, group.grid, parts, back_end, activation_bits)
+        parts = _parts(old, name, group, tensors)
+        layers[name] = _packed_layer(old, name, group, parts, back_end)
     rest = {id(old): _fitted(name, old, tensors) for name, old in _rest(model, layers).items()}
     if tensors:
         raise ProfileError(
@@ -131,13 +127,13 @@ def _rest(model: nn.Module, layers: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _parts(
-    old: nn.Linear, name: str, group: LayerGroup, static: bool, tensors: dict[str, Tensor]
+    old: nn.Linear, name: str, group: LayerGroup, tensors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """The tensors of a layer, popped from ``tensors``, of the shapes that its group promises."""
     grid = group.grid
     has = {
         'zero': not grid.symmetric,
-        'input_step': static,
+        'input_step': group.inputs is not None and group.inputs.static,
         'bias': old.bias is not None,
         'down': group.rank > 0,
         'up': group.rank > 0,
@@ -170,20 +166,22 @@ def _parts(
 def _packed_layer(
     old: nn.Linear,
     name: str,
-    grid: Grid,
+    group: LayerGroup,
     parts: Mapping[str, Tensor],
     back_end: str,
-    activation_bits: int | None,
 ) -> PackedLinear:
     # The weight of a packed layer is computed at every access, so its scale is asked instead.
     home = (old.scale if isinstance(old, PackedLinear) else old.weight).device
     home = torch.device('cpu') if home.type == 'meta' else home
     here = {key: part.to(home) for key, part in parts.items()}
     bias = None if old.bias is None else here['bias'].to(old.bias.dtype)
+    inputs = None
+    if (rule := group.inputs) is not None:
+        inputs = Inputs(rule.bits, here.get('input_step'), rule.prompt_only)
     try:
         layer = PackedLinear(
-            here['packed'], here['scale'], bias, old.in_features, grid.bits, back_end,
-            here.get('zero'), activation_bits, here.get('input_step'),
+            here['packed'], here['scale'], bias, old.in_features, group.bits, back_end,
+            here.get('zero'), inputs,
         )  # fmt: skip
         if 'up' in here:
             layer.adapt(here['down'].float(), here['up'].float())

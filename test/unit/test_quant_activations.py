@@ -13,6 +13,7 @@ from sqil_ros.errors import ParameterError
 from sqil_ros.quant.activations import (
     ACTIVATION_WIDTHS,
     Activations,
+    Inputs,
     round_activations,
     static_step,
 )
@@ -74,13 +75,23 @@ def test_gradients_pass_straight_through() -> None:
 def test_a_packed_layer_rounds_its_inputs(step: Tensor | None) -> None:
     dense = nn.Linear(24, 5).requires_grad_(False)
     plain = PackedLinear.from_linear(dense, 4, 'reference')
-    layer = PackedLinear.from_quantized(
-        plain.quantized, dense.bias, 'reference', activation_bits=8, input_step=step
-    )
+    layer = PackedLinear.from_quantized(plain.quantized, dense.bias, 'reference', Inputs(8, step))
     x = torch.randn(3, 24, generator=torch.Generator().manual_seed(0))
     assert torch.equal(layer(x), plain(round_activations(x, 8, step)))
     layer.to(torch.bfloat16)
     assert step is None or layer.input_step.dtype == torch.float32
+
+
+def test_a_token_that_comes_alone_keeps_its_inputs_where_only_prompts_are_rounded() -> None:
+    dense = nn.Linear(24, 5).requires_grad_(False)
+    plain = PackedLinear.from_linear(dense, 4, 'reference')
+    layer = PackedLinear.from_quantized(
+        plain.quantized, dense.bias, 'reference', Inputs(4, prompt_only=True)
+    )
+    x = torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(layer(x), plain(round_activations(x, 4)))
+    for alone in (x[:, :1], x[:, 0]):
+        assert torch.equal(layer(alone), plain(alone))
 
 
 def test_other_widths_are_refused() -> None:

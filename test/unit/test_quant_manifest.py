@@ -13,6 +13,7 @@ import yaml
 from torch import nn
 
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import InputRule
 from sqil_ros.quant.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -29,7 +30,6 @@ PROFILE = Profile(
     name='int4_rtn',
     method='rtn',
     groups=(LayerGroup('vision', 4, ('dino.a', 'siglip.b')), LayerGroup('language', 4, ('c',))),
-    activation_bits=None,
     rest_dtype='bfloat16',
     back_end='auto',
     base='a' * 64,
@@ -54,6 +54,30 @@ def put(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
     return lambda raw: raw.__setitem__(key, value)
 
 
+def put_inputs(value: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda raw: raw['groups'][0].__setitem__('inputs', value)
+
+
+def test_groups_may_round_their_inputs_each_in_its_way(tmp_path: Path) -> None:
+    vision, language = PROFILE.groups
+    rule = InputRule(8, static=True, prompt_only=True)
+    mixed = dataclasses.replace(
+        PROFILE, groups=(dataclasses.replace(vision, inputs=rule), language)
+    )
+    write_manifest(tmp_path, mixed)
+    assert read_manifest(tmp_path) == mixed
+    with pytest.raises(ProfileError, match='differently'):
+        _ = mixed.inputs
+
+
+def test_what_older_versions_said_of_all_inputs_is_understood(tmp_path: Path) -> None:
+    write_manifest(tmp_path, PROFILE)
+    path = tmp_path / MANIFEST_NAME
+    raw = yaml.safe_load(path.read_text()) | {'activation_bits': 4, 'static_activations': True}
+    path.write_text(yaml.safe_dump(raw))
+    assert read_manifest(tmp_path).inputs == InputRule(4, static=True)
+
+
 @pytest.mark.parametrize(
     ('change', 'complaint'),
     [
@@ -72,8 +96,10 @@ def put(key: str, value: Any) -> Callable[[dict[str, Any]], object]:
             put('groups', [{'name': n, 'bits': 4, 'layers': ['x']} for n in 'ab']),
             "layers of b is ['x']",
         ),
-        (put('activation_bits', 5), 'activation_bits is 5'),
-        (put('static_activations', True), 'static_activations is True'),
+        (put('activation_bits', 5), 'input bits of all groups is 5'),
+        (put('static_activations', True), 'input bits of all groups is None'),
+        (put_inputs({'bits': 8}), "lacks ['prompt_only', 'static']"),
+        (put_inputs({'bits': 8, 'static': 1, 'prompt_only': False}), 'static of vision is 1'),
         (put('rest_dtype', 'int8'), 'bfloat16 or float32'),
         (put('back_end', 'fpga'), "back_end is 'fpga'"),
         (put('base', 'abc'), "base is 'abc'"),

@@ -34,7 +34,7 @@ from sqil_ros.policy.manifest import read_manifest
 from sqil_ros.policy.openvla.checkpoint import load_model, load_processor
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.statistics import read_normalizer
-from sqil_ros.quant.activations import ACTIVATION_WIDTHS
+from sqil_ros.quant.activations import ACTIVATION_WIDTHS, InputRule
 from sqil_ros.quant.back_ends import AUTO, BACK_ENDS
 from sqil_ros.quant.manifest import check_name, grid_variant, profile_name
 from sqil_ros.quant.primitives import WHOLE_ROW, WIDTHS, Grid
@@ -81,9 +81,10 @@ def load_source(args: argparse.Namespace) -> Source:
         CalibrationError: the method needs data and none were named, or they do not do.
         SqilError: the checkpoint or the episodes are unsound.
     """
-    if args.calibration is None and (METHODS[args.method].needs_data or args.static):
+    static = args.inputs is not None and args.inputs.static
+    if args.calibration is None and (METHODS[args.method].needs_data or static):
         what, other = f'--method {args.method}', '--method rtn'
-        if args.static:
+        if static:
             what, other = '--activation static', '--activation dynamic'
         raise CalibrationError(
             f'{what} must see the inputs of every layer, and no data were named; give an episode '
@@ -109,7 +110,7 @@ def make_profile(source: Source, args: argparse.Namespace, bits: int) -> Row:
     """Quantise at one width and, unless it is a rehearsal, write the profile."""
     groups, all_groups = _chosen_layers(source.model, args)
     grid = Grid(bits, args.group_size, not args.asymmetric)
-    variant = grid_variant(grid, args.activation_bits, args.static)
+    variant = grid_variant(grid, args.inputs)
     name = profile_name(args.method, dict.fromkeys(groups, bits), all_groups, variant)
     check_name(name)
     layers = [layer for names in groups.values() for layer in names]
@@ -120,8 +121,7 @@ def make_profile(source: Source, args: argparse.Namespace, bits: int) -> Row:
             METHODS[args.method],
             Options(grid, args.seed, args.smoothing),
             source.calibration,
-            args.activation_bits,
-            args.static,
+            args.inputs,
             bar.update,
         )
     errors = weight_errors(result.errors)
@@ -223,6 +223,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         '--activation', choices=['dynamic', 'static'], default='dynamic',
         help='one step per token, or one per layer from calibration data',
     )  # fmt: skip
+    parser.add_argument(
+        '--prompt-only', action='store_true',
+        help='do not round the inputs of tokens that come alone, as action tokens do',
+    )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         '--groups', nargs='+', default=list(GROUPS), choices=[*GROUPS, *OPTIONAL_GROUPS],
@@ -242,9 +246,15 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='folder of profiles, <checkpoint>/profiles')
     parser.add_argument('--dry-run', action='store_true', help='measure, but write nothing')
     args = parser.parse_args(argv)
-    args.static = args.activation == 'static'
-    if args.static and args.activation_bits is None:
-        parser.error('--activation static rounds activations; give --activation-bits 8 or 4 too')
+    static = args.activation == 'static'
+    args.inputs = None
+    if args.activation_bits is not None:
+        args.inputs = InputRule(args.activation_bits, static, args.prompt_only)
+    elif static or args.prompt_only:
+        parser.error(
+            '--activation static and --prompt-only are about rounded activations; give '
+            '--activation-bits 8 or 4 too'
+        )
     if args.samples < 1:
         parser.error(f'--samples {args.samples} gives nothing to calibrate on; give 1 or more')
     return args

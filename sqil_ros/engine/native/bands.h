@@ -11,6 +11,12 @@ namespace sqil {
 // Rows of activations whose outputs wait to be put in their places.
 constexpr int kWaiting = 512;
 
+inline int outputs_of(const sqil_linear &layer) {
+  int total = 0;
+  for (const sqil_linear *band = &layer; band; band = band->next) total += band->rows;
+  return total;
+}
+
 inline int panels_of(const sqil_linear &band) {
   const int width = kernels().panel;
   return (band.rows + width - 1) / width;

@@ -23,7 +23,7 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       layers_(d.layers, d.layers + d.layer_count),
       room_(up_to(d.capacity, kTile)),
       products_(threads, d.capacity,
-                std::max({d.width, d.heads * d.head_width, layers_[0].gate.rows})),
+                std::max({d.width, d.heads * d.head_width, outputs_of(layers_[0].gate)})),
       states_(d.capacity, d.width),
       normed_(d.capacity, d.width),
       query_(d.capacity, d.heads * d.head_width),
@@ -31,13 +31,13 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       value_(d.capacity, d.key_heads * d.head_width),
       attended_(d.capacity, d.heads * d.head_width),
       change_(d.capacity, d.width),
-      gate_(d.capacity, layers_[0].gate.rows),
-      up_(d.capacity, layers_[0].gate.rows),
+      gate_(d.capacity, outputs_of(layers_[0].gate)),
+      up_(d.capacity, outputs_of(layers_[0].gate)),
       keys_(d.layer_count * d.key_heads, d.head_width * room_),
       values_(d.layer_count * d.key_heads, d.capacity * up_to(d.head_width, kTile)),
       scores_(d.heads, kMostQueryRows * room_),
       answered_(d.answers, d.width),
-      logits_(d.answers, d.head.rows) {}
+      logits_(d.answers, outputs_of(d.head)) {}
 
 bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int seen_count,
                      int64_t *answer) {
@@ -82,6 +82,7 @@ void Decoder::embed(int64_t token, int row) {
 void Decoder::forward(int start, int count) {
   const Kernels &use = kernels();
   const int64_t stride = states_.stride();
+  const bool alone = count == 1;
   for (int index = 0; index < decoder_.layer_count; ++index) {
     const sqil_decoder_layer &layer = layers_[index];
     // Behind the last layer only the last token is asked for.
@@ -89,18 +90,18 @@ void Decoder::forward(int start, int count) {
     const int rows = count - from;
     use.normalize(layer.before, decoder_.epsilon, states_.row(0), stride, count, decoder_.width,
                   normed_.row(0));
-    products_(layer.query, normed_, query_, rows, from);
-    products_(layer.key, normed_, key_, count);
-    products_(layer.value, normed_, value_, count);
+    products_(layer.query, normed_, query_, rows, from, alone);
+    products_(layer.key, normed_, key_, count, 0, alone);
+    products_(layer.value, normed_, value_, count, 0, alone);
     attend(index, start, count, from);
-    products_(layer.output, attended_, change_, rows, from);
+    products_(layer.output, attended_, change_, rows, from, alone);
     use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
     use.normalize(layer.between, decoder_.epsilon, states_.row(from), stride, rows, decoder_.width,
                   normed_.row(from));
-    products_(layer.gate, normed_, gate_, rows, from);
-    products_(layer.up, normed_, up_, rows, from);
+    products_(layer.gate, normed_, gate_, rows, from, alone);
+    products_(layer.up, normed_, up_, rows, from, alone);
     use.apply_gate(gate_.row(from), up_.row(from), rows * gate_.stride());
-    products_(layer.down, gate_, change_, rows, from);
+    products_(layer.down, gate_, change_, rows, from, alone);
     use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
   }
 }
@@ -133,7 +134,7 @@ void Decoder::attend(int layer, int start, int count, int from) {
 
 // As OpenVLA.choose_tokens: the likeliest bin, or the one that holds the median.
 int Decoder::choose(const float *logits) const {
-  const int bins = decoder_.head.rows;
+  const int bins = outputs_of(decoder_.head);
   const int best = int(std::max_element(logits, logits + bins) - logits);
   if (!decoder_.median) return best;
   double total = 0.0;

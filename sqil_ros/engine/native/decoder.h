@@ -18,7 +18,7 @@ class Decoder {
 
   int answers() const { return decoder_.answers; }
   int width() const { return decoder_.width; }
-  int bins() const { return decoder_.head.rows; }
+  int bins() const { return outputs_of(decoder_.head); }
   // Of the last answer.
   const Rows &states() const { return answered_; }
   const Rows &logits() const { return logits_; }

@@ -22,7 +22,7 @@ Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
       patches_(square(vision.image_side / vision.patch_side)),
       tokens_(patches_ + e.prefix_count),
       room_(up_to(tokens_, kTile)),
-      products_(threads, cameras_ * tokens_, std::max(e.patch.columns, layers_[0].up.rows)),
+      products_(threads, cameras_ * tokens_, std::max(e.patch.columns, outputs_of(layers_[0].up))),
       squares_(cameras_ * patches_, e.patch.columns),
       embedded_(cameras_ * patches_, e.width),
       states_(cameras_ * tokens_, e.width),
@@ -32,7 +32,7 @@ Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
       value_(cameras_ * tokens_, e.width),
       attended_(cameras_ * tokens_, e.width),
       change_(cameras_ * tokens_, e.width),
-      hidden_(cameras_ * tokens_, layers_[0].up.rows),
+      hidden_(cameras_ * tokens_, outputs_of(layers_[0].up)),
       keys_(cameras_ * e.heads, e.width / e.heads * room_),
       values_(cameras_ * e.heads, tokens_ * up_to(e.width / e.heads, kTile)),
       scores_(cameras_ * e.heads, kMostQueryRows * room_) {}

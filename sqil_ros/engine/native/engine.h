@@ -23,12 +23,13 @@ typedef struct sqil_linear {
   const float *scale;  // (rows, groups), null where bits is 16 or 32
   const int8_t *zero;  // (rows, groups) or null
   const float *bias;   // (rows) or null
-  int32_t rows;        // outputs
+  int32_t rows;        // outputs, of this band
   int32_t columns;     // inputs
   int32_t bits;        // 2, 3, 4, 8; 16 is bfloat16, 32 is float32; 0: the outputs are the bias
   int32_t groups;      // scales a row
   int32_t input_bits;  // inputs are rounded to 4 or 8 bits first; 0 for not at all
   float input_step;    // static step of rounded inputs; 0 for one per token
+  int32_t prompt_only; // inputs of a token that comes alone are not rounded
   const int32_t *places;           // (rows) the outputs that they are; null where in order
   const struct sqil_linear *next;  // the next band, or null
 } sqil_linear;

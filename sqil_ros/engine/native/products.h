@@ -42,13 +42,16 @@ class Products {
         sums_(code_rows(count) * (up_to(width, kBlock) / kBlock + 1)) {}
 
   // Rows [first, first + count) of `x`, into the same rows of `y`.
-  void operator()(const sqil_linear &layer, const Rows &x, Rows &y, int count, int first = 0) {
-    (*this)(layer, x.row(first), x.stride(), count, y.row(first), y.stride());
+  // `alone`: they are a token that is computed by itself.
+  void operator()(const sqil_linear &layer, const Rows &x, Rows &y, int count, int first = 0,
+                  bool alone = false) {
+    (*this)(layer, x.row(first), x.stride(), count, y.row(first), y.stride(), alone);
   }
 
   void operator()(const sqil_linear &layer, const float *x, int64_t x_stride, int count, float *y,
-                  int64_t y_stride) {
-    const Inputs inputs = prepare(layer, x, x_stride, count);
+                  int64_t y_stride, bool alone = false) {
+    const int input_bits = alone && layer.prompt_only ? 0 : layer.input_bits;
+    const Inputs inputs = prepare(layer, input_bits, x, x_stride, count);
     for (const sqil_linear *band = &layer; band; band = band->next) {
       if (!band->bits) fill_band(*band, count, y, y_stride);
     }
@@ -91,9 +94,9 @@ class Products {
   };
 
   // Rounds or splits the inputs of a layer once for all its bands.
-  Inputs prepare(const sqil_linear &layer, const float *x, int64_t x_stride, int count) {
+  Inputs prepare(const sqil_linear &layer, int bits, const float *x, int64_t x_stride, int count) {
     const Kernels &use = kernels();
-    const int columns = layer.columns, width = up_to(columns, kBlock), bits = layer.input_bits;
+    const int columns = layer.columns, width = up_to(columns, kBlock);
     const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), width, width / kBlock + 1};
     bool integers = false, floats = false;
     for (const sqil_linear *band = &layer; band; band = band->next) {

@@ -20,8 +20,8 @@ Vision::Vision(const sqil_vision &v, int threads)
       second_(tokens_, v.projector[2].columns),
       proprio_(1, v.proprio[0].columns),
       proprio_hidden_(1, v.proprio[1].columns),
-      proprio_token_(1, v.projector[2].rows),
-      seen_(tokens_ + 1, v.projector[2].rows) {}
+      proprio_token_(1, outputs_of(v.projector[2])),
+      seen_(tokens_ + 1, outputs_of(v.projector[2])) {}
 
 void Vision::see(const float *pixels, const float *proprio) {
   const Kernels &use = kernels();
@@ -37,7 +37,7 @@ void Vision::see(const float *pixels, const float *proprio) {
   products_(vision_.proprio[0], proprio_, proprio_hidden_, 1);
   use.apply_gelu(proprio_hidden_.row(0), proprio_hidden_.stride());
   products_(vision_.proprio[1], proprio_hidden_, proprio_token_, 1);
-  memcpy(seen_.row(tokens_), proprio_token_.row(0), sizeof(float) * vision_.proprio[1].rows);
+  memcpy(seen_.row(tokens_), proprio_token_.row(0), sizeof(float) * outputs_of(vision_.proprio[1]));
 }
 
 // The features of both encoders, a square of patches to a row.

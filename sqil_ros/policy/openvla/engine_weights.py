@@ -18,11 +18,18 @@ from sqil_ros.engine.structures import (
     Vision,
     array_of,
 )
-from sqil_ros.engine.tiles import Weights, chain_structures, dense_weights, linear_structure
+from sqil_ros.engine.tiles import (
+    FLOATS,
+    InputCodes,
+    Weights,
+    chain_structures,
+    dense_weights,
+    linear_structure,
+)
 from sqil_ros.errors import EngineError
 from sqil_ros.policy.openvla.config import N_ACTIONS
 from sqil_ros.policy.openvla.model import OpenVLA
-from sqil_ros.quant.cpu import Cpu, layer_weights, rounding
+from sqil_ros.quant.cpu import Cpu, input_codes, layer_weights
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.mixed_linear import MixedLinear
 from sqil_ros.quant.primitives import Steps
@@ -205,24 +212,25 @@ class EngineWeights:
             assert isinstance(layer, nn.Linear)
             self._copied.append(layer)
             return self._structure(dense_weights(layer.weight, layer.bias), own=True)
-        cpu = Cpu()
-        if cpu.refusal(layer.shape, torch.device('cpu')):
+        cpu, weights = Cpu(), layer.tiles
+        if weights is None and cpu.refusal(layer.shape, torch.device('cpu')):
             weights = dense_weights(layer.weight, layer.bias)
-        else:
-            shared = layer.back_end == cpu.name
-            steps = Steps(layer.scale, layer.zero)
-            storage = layer.packed if shared else cpu.prepare(layer.portable, layer.shape)
+        elif weights is None:
+            steps, storage = (
+                Steps(layer.scale, layer.zero),
+                cpu.prepare(layer.portable, layer.shape),
+            )
             weights = layer_weights(storage, steps, layer.bias, layer.shape)
         own = weights.tiles is not layer.packed
-        return self._structure(weights, own, *rounding(layer.inputs))
+        return self._structure(weights, own, input_codes(layer.inputs))
 
     def _mixed(self, layer: MixedLinear) -> Linear:
         chain = layer.chain()
         if chain is None:
             weights = dense_weights(layer.weight, layer.bias)
-            return self._structure(weights, True, *rounding(layer.inputs))
+            return self._structure(weights, True, input_codes(layer.inputs))
         self._kept.append(chain)
-        bands = chain_structures(chain, *rounding(layer.inputs))
+        bands = chain_structures(chain, input_codes(layer.inputs))
         self._kept.append(bands)
         return bands[0]
 
@@ -232,13 +240,11 @@ class EngineWeights:
         weights = dense_weights(convolution.weight.flatten(1), convolution.bias)
         return self._structure(weights, own=True)
 
-    def _structure(
-        self, weights: Weights, own: bool, input_bits: int = 0, input_step: float = 0.0
-    ) -> Linear:
+    def _structure(self, weights: Weights, own: bool, inputs: InputCodes = FLOATS) -> Linear:
         self._kept.append(weights)
         if own:
             self.own_bytes += weights.tiles.numel() * weights.tiles.element_size()
-        return linear_structure(weights, input_bits, input_step)
+        return linear_structure(weights, inputs)
 
     def _norm_of(self, norm: Any) -> Norm:
         bias = getattr(norm, 'bias', None)

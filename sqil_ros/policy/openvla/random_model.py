@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.quant.activations import Inputs
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.selection import select_layers
 
@@ -99,7 +100,7 @@ def _packed(layer: nn.Linear, bits: int, activation_bits: int | None) -> PackedL
         bias,
         layer.in_features,
         bits,
-        activation_bits=activation_bits,
+        inputs=None if activation_bits is None else Inputs(activation_bits),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import linear
 
-from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.activations import Inputs, round_activations
 from sqil_ros.quant.mixed_linear import MixedLinear
 from sqil_ros.quant.mixed_rows import ROW_WIDTHS, dequantize_rows, quantize_rows
 
@@ -44,7 +44,7 @@ def test_bands_answer_in_the_places_of_their_rows(
     torch.set_num_threads(1 + seed % 2)
     rows = quantize_rows(random(len(widths), in_features, seed=seed), torch.tensor(widths))
     offset = random(len(widths), seed=seed + 2) if bias else None
-    mixed = MixedLinear(rows, offset, activation_bits=input_bits)
+    mixed = MixedLinear(rows, offset, inputs=None if input_bits is None else Inputs(input_bits))
     assert mixed.chain() is not None
     x = random(count, in_features, seed=seed + 1)
     seen = x if input_bits is None else round_activations(x, input_bits)

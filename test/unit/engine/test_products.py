@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from sqil_ros.engine.tiles import PACKED_WIDTHS, dense_weights, multiply
-from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.activations import Inputs, round_activations
 from sqil_ros.quant.back_ends import BACK_ENDS, LayerShape
 from sqil_ros.quant.linear import FakeQuantLinear, PackedLinear
 from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
@@ -114,7 +114,7 @@ def test_products_of_rounded_inputs(
     dense.weight.copy_(random(out_features, in_features, seed=seed) + 0.3)
     static = None if step is None else torch.tensor(step)
     integers = quantize(dense.weight, grid)
-    packed = PackedLinear.from_quantized(integers, dense.bias, 'cpu', input_bits, static)
+    packed = PackedLinear.from_quantized(integers, dense.bias, 'cpu', Inputs(input_bits, static))
     x = random(rows, in_features, seed=seed + 1)
     seen = round_activations(x, input_bits, static)
     added = packed.weight.abs() if grid.symmetric else spread(packed)
@@ -168,9 +168,8 @@ def test_infinities_and_nans_arrive(
     each_level: str, input_bits: int | None, step: Tensor | None
 ) -> None:
     integers = quantize(random(20, 40, seed=0), 4)
-    packed = PackedLinear.from_quantized(
-        integers, None, 'cpu', input_bits, step if input_bits else None
-    )
+    inputs = None if input_bits is None else Inputs(input_bits, step)
+    packed = PackedLinear.from_quantized(integers, None, 'cpu', inputs)
     for value in (float('nan'), float('inf')):
         for rows in (1, 9):
             assert not bool(torch.isfinite(packed(torch.full((rows, 40), value))).any())

@@ -19,7 +19,10 @@ from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, pixels_from_images
 from sqil_ros.policy.openvla.random_model import FULL, openvla_7b
 from sqil_ros.policy.openvla.random_model import random_model as random_network
+from sqil_ros.quant.activations import Inputs
 from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.mixed_linear import MixedLinear
+from sqil_ros.quant.mixed_rows import ROW_WIDTHS, quantize_rows
 from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
 from sqil_ros.quant.profile import apply_profile
 from sqil_ros.quant.selection import select_layers
@@ -56,6 +59,24 @@ def answer(step: EngineStep, batch: Batch) -> Tensor:
 
 
 @torch.inference_mode()
+def said_to(
+    model: OpenVLA, batch: Batch, features: Tensor, answer: Tensor
+) -> tuple[Tensor, Tensor]:
+    """States and logits of torch, token by token, as if it had chosen ``answer``."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def action_logits(states: Tensor) -> Tensor:
+        seen.append((states[0], OpenVLA.action_logits(model, states)[0]))
+        return seen[-1][1][None]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, 'action_logits', action_logits)
+        patch.setattr(model, 'choose_tokens', lambda _: answer[len(seen) - 1][None])
+        model.predict_tokens(batch, features)
+    states, logits = zip(*seen, strict=True)
+    return torch.stack(states), torch.stack(logits)
+
+
 def assert_same(model: OpenVLA, step: EngineStep, batch: Batch, tolerance: float = 1e-4) -> None:
     """The engine says what torch says, and all that led to it agrees to ``tolerance``.
 
@@ -68,8 +89,7 @@ def assert_same(model: OpenVLA, step: EngineStep, batch: Batch, tolerance: float
     inputs, _ = model.embed(batch, features)
     assert_near(insight.seen, inputs[0, 1 : 1 + len(insight.seen)], tolerance)
     expected = model.predict_tokens(batch, features)[0]
-    states = model.action_states(batch, found[None], features)[0]
-    logits = model.action_logits(states)
+    states, logits = said_to(model, batch, features, found)
     same = int((found == expected).cumprod(0).sum())
     assert_near(insight.states, states, tolerance)
     assert_near(insight.logits, logits, tolerance)
@@ -150,8 +170,7 @@ def random_model(config: OpenVLAConfig, seed: int = 0) -> OpenVLA:
 def packed(
     model: OpenVLA,
     grid: Grid,
-    activation_bits: int | None = None,
-    step: float | None = None,
+    inputs: Inputs | None = None,
     back_end: str = 'auto',
 ) -> OpenVLA:
     """The layers that a profile packs, rounded to nearest."""
@@ -163,8 +182,7 @@ def packed(
             quantize(old.weight, grid),
             old.bias,
             back_end,
-            activation_bits,
-            None if step is None else torch.tensor(step),
+            inputs,
         )
         setattr(model.get_submodule(parent), child, layer)
     return model
@@ -224,14 +242,32 @@ def test_grids_that_are_packed_and_grids_that_are_not(grid: Grid) -> None:
     assert_same(model, EngineStep(model), moment(model.config, 1))
 
 
+@pytest.mark.parametrize('prompt_only', [False, True])
 @pytest.mark.parametrize('step', [None, 0.05])
 @pytest.mark.parametrize('bits', [8, 4])
-def test_rounded_activations(bits: int, step: float | None) -> None:
+def test_rounded_activations(bits: int, step: float | None, prompt_only: bool) -> None:
     """A rounded input can fall to the other side of a tie, so hidden states agree less closely."""
-    model = packed(random_model(odd_config()), Grid(4), bits, step)
+    static = None if step is None else torch.tensor(step)
+    model = packed(random_model(odd_config()), Grid(4), Inputs(bits, static, prompt_only))
     engine = EngineStep(model)
     for seed in range(5):
         assert_same(model, engine, moment(model.config, seed), tolerance=0.05)
+
+
+@pytest.mark.parametrize('inputs', [None, Inputs(8), Inputs(8, prompt_only=True)])
+def test_layers_whose_rows_have_widths_of_their_own(inputs: Inputs | None) -> None:
+    model = random_model(odd_config())
+    for index, name in enumerate(n for names in select_layers(model).values() for n in names):
+        parent, _, child = name.rpartition('.')
+        old = model.get_submodule(name)
+        assert isinstance(old, nn.Linear)
+        chance = torch.Generator().manual_seed(index)
+        widths = torch.tensor(ROW_WIDTHS)[torch.randint(6, (old.out_features,), generator=chance)]
+        layer = MixedLinear(quantize_rows(old.weight, widths), old.bias, inputs=inputs)
+        setattr(model.get_submodule(parent), child, layer)
+    engine = EngineStep(model)
+    for seed in range(5):
+        assert_same(model, engine, moment(model.config, seed), 1e-4 if inputs is None else 0.05)
 
 
 def test_another_back_end_of_the_model_changes_nothing() -> None:

@@ -7,6 +7,7 @@ from sqil_training.quantize import main as quantize
 
 from sqil_ros.contract import Contract
 from sqil_ros.policy.loader import load_policy
+from sqil_ros.quant.activations import InputRule
 from sqil_ros.quant.size import packed_layers
 
 CONTRACT = Contract.load()
@@ -36,7 +37,7 @@ def test_what_is_deployed_answers_as_what_was_trained(
     begun = packed_layers(load_policy(checkpoint, start_name, CONTRACT).model)
     for path, layer in layers.items():
         assert (layer.up is not None) == (adapter == 'beside')
-        assert layer.activation_bits == (8 if inputs else None)
+        assert layer.input_rule == (InputRule(8, inputs == 'a8static') if inputs else None)
         assert (layer.input_step is not None) == (inputs == 'a8static')
         if layer.input_step is not None:
             learned = float(layer.input_step) != float(begun[path].input_step)

@@ -12,6 +12,7 @@ from sqil_training.exporting.pack_quantized import (
 )
 
 from sqil_ros.errors import ProfileError
+from sqil_ros.quant.activations import InputRule
 from sqil_ros.quant.manifest import LayerGroup, Profile
 from sqil_ros.quant.primitives import Grid, dequantize, quantize
 
@@ -105,10 +106,11 @@ def test_tensors_that_do_not_fit_are_refused_by_name(spoil, complaint):
 
 def test_rounded_activations_are_refused_because_other_numbers_would_come_out():
     profile = Profile(
-        'int4_rtn', 'rtn', (group_of(Grid(4)),), None, 'bfloat16', 'auto', 'a' * 64, 'b' * 16, {}
+        'int4_rtn', 'rtn', (group_of(Grid(4)),), 'bfloat16', 'auto', 'a' * 64, 'b' * 16, {}
     )
     assert refusal(profile) == ''
-    reason = refusal(dataclasses.replace(profile, activation_bits=8))
+    group = dataclasses.replace(group_of(Grid(4)), inputs=InputRule(8))
+    reason = refusal(dataclasses.replace(profile, groups=(group,)))
     assert '/ 127,' in reason
     assert '127.5' in reason
     assert '--activation-bits' in reason

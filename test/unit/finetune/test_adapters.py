@@ -12,7 +12,7 @@ from sqil_training.finetune.adapters import (
 )
 from torch import nn
 
-from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.activations import Inputs, round_activations
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.primitives import Steps, dequantize, quantize, relative_error, round_onto
 
@@ -103,10 +103,11 @@ def test_the_gradient_of_a_merged_layer_is_that_of_the_weight_it_stands_for(netw
 
 @pytest.mark.parametrize('step', [None, 0.25])
 def test_merged_layers_round_what_they_see(network, step):
-    add_merged(network, {'0': Rounding(8, activation_bits=4, input_step=step)}, 4, 2.0)
+    static = None if step is None else torch.tensor(step)
+    add_merged(network, {'0': Rounding(8, Inputs(4, static))}, 4, 2.0)
     layer = network[0]
     x = torch.randn(5, 12)
-    seen = round_activations(x, 4, None if step is None else torch.tensor(step))
+    seen = round_activations(x, 4, static)
     expected = nn.functional.linear(seen, dequantize(layer.quantized), layer.bias)
     torch.testing.assert_close(layer(x), expected)
     assert (layer.input_step is None) == (step is None)

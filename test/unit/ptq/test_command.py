@@ -18,6 +18,7 @@ from sqil_ros.policy.openvla.checkpoint import save_checkpoint
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.statistics import dataset_statistics
 from sqil_ros.policy.openvla.tokenizer import train_tokenizer
+from sqil_ros.quant.activations import InputRule
 from sqil_ros.quant.primitives import Grid
 from sqil_ros.quant.profile import list_profiles, read_profile
 from sqil_ros.types import Observation
@@ -76,7 +77,7 @@ def test_choices_show_in_the_name_and_the_profile(
     assert list_profiles(checkpoint) == ['fp', name]
     profile = read_profile(checkpoint / 'profiles' / name)
     assert {group.grid for group in profile.groups} == {grid}
-    assert profile.activation_bits == (8 if 'a8' in name else None)
+    assert profile.inputs == (InputRule(8) if 'a8' in name else None)
     layers = {layer for group in profile.groups for layer in group.layers}
     assert ('language_model.lm_head' in layers) == ('head' in name)
     assert ('projector.fc3' in layers) == ('projector' in name or 'mlp' in name)
@@ -88,7 +89,7 @@ def test_static_activations_are_calibrated(checkpoint: Path, tree: Path) -> None
     data = ('--calibration', str(tree), '--samples', '2')
     assert quantize(checkpoint, '--bits', '8', '--method', 'smoothquant', *static, *data) == 0
     profile = read_profile(checkpoint / 'profiles' / 'int8_smoothquant_a4static')
-    assert profile.static_activations
+    assert profile.inputs == InputRule(4, static=True)
 
 
 @pytest.mark.parametrize(

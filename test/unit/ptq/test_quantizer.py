@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sqil_ros.errors import CalibrationError, ParameterError, ProfileError
 from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.quant.activations import InputRule
 from sqil_ros.quant.primitives import WIDTHS, Grid, quantize
 from sqil_ros.quant.profile import apply_profile, write_profile
 from sqil_ros.quant.selection import select_layers
@@ -89,8 +90,8 @@ def test_calibration_helps_where_inputs_are_uneven(
 
 @pytest.mark.parametrize('method', ['awq', 'rotation'])
 @pytest.mark.parametrize(
-    ('bits', 'static'), [(None, False), (8, False), (8, True), (4, True)],
-    ids=['a16', 'a8', 'a8static', 'a4static'],
+    'inputs', [None, InputRule(8), InputRule(8, static=True), InputRule(4, True, True)],
+    ids=['a16', 'a8', 'a8static', 'a4staticprompt'],
 )  # fmt: skip
 def test_a_profile_computes_what_was_measured(
     tmp_path: Path,
@@ -98,19 +99,18 @@ def test_a_profile_computes_what_was_measured(
     run: Run,
     function: Function,
     method: str,
-    bits: int | None,
-    static: bool,
+    inputs: InputRule | None,
 ) -> None:
     """Norms and embeddings that a method changed are in the profile too."""
     layers = chosen(model)
-    result = quantize_model(model, layers, METHODS[method], Options(GRID), run, bits, static)
+    result = quantize_model(model, layers, METHODS[method], Options(GRID), run, inputs)
     write_profile(
         tmp_path, f'int3_{method}', result.model, {'all': result.layers}, method=method,
         base='a' * 64, contract='b' * 16, rest_dtype=torch.float32, activations=result.activations,
     )  # fmt: skip
     loaded = skeleton(model)
     profile = apply_profile(loaded, tmp_path / f'int3_{method}', 'reference')
-    assert (profile.activation_bits, profile.static_activations) == (bits, static)
+    assert profile.inputs == inputs
     assert torch.equal(function(loaded), function(packed_copy(result, 'reference')))
 
 
@@ -126,7 +126,7 @@ def test_smoothing_helps_rounded_activations(model: OpenVLA, run: Run, function:
     errors = {}
     for method in ('rtn', 'smoothquant'):
         result = quantize_model(
-            uneven, layers, METHODS[method], Options(Grid(8)), run, 8, static=True
+            uneven, layers, METHODS[method], Options(Grid(8)), run, InputRule(8, static=True)
         )
         errors[method] = distance(function(packed_copy(result, 'reference')), full)
     assert errors['smoothquant'] < 0.5 * errors['rtn']
@@ -137,7 +137,7 @@ def test_bad_input_is_refused_by_name(model: OpenVLA, run: Run) -> None:
     with pytest.raises(CalibrationError, match='--calibration'):
         quantize_model(model, layers, METHODS['gptq'], options)
     with pytest.raises(CalibrationError, match='--calibration'):
-        quantize_model(model, layers, METHODS['rtn'], options, None, 8, static=True)
+        quantize_model(model, layers, METHODS['rtn'], options, None, InputRule(8, static=True))
     with pytest.raises(ParameterError, match=r'layer dino\..*16 does not divide the 12 inputs'):
         quantize_model(model, layers, METHODS['awq'], Options(Grid(4, 16)), run)
     with pytest.raises(CalibrationError, match=r'lm_head saw no input.*--method rtn'):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqil_ros.policy.manifest import CheckpointManifest
+from sqil_ros.quant.activations import InputRule
 from sqil_ros.quant.manifest import LayerGroup, Profile
 from sqil_training.exporting.pack_quantized import EVERY_VERSION
 from sqil_training.exporting.report import Report
@@ -86,7 +87,7 @@ def card(facts: Facts) -> str:
 def _identity(facts: Facts) -> list[tuple[str, str]]:
     profile, checkpoint = facts.profile, facts.checkpoint
     count = sum(len(group.layers) for group in profile.groups)
-    active = profile.activation_bits
+    rules = {group.inputs for group in profile.groups}
     rank = _rank(profile.groups)
     return [
         ('base checkpoint', f'{checkpoint.name}, `{checkpoint.digest[:16]}`'),
@@ -96,7 +97,7 @@ def _identity(facts: Facts) -> list[tuple[str, str]]:
         ('bits', '; '.join(map(_bits, profile.groups))),
         ('quantised', f'{count} of {facts.linear_layers} linear layers'),
         ('everything else', profile.rest_dtype),
-        ('activations', 'floating point' if active is None else f'{active} bits'),
+        ('activations', ', '.join(sorted(map(_inputs, rules)))),
         ('low-rank change', f'rank {rank}, in `adapter/`' if rank else 'none'),
         ('bytes of the weights', _share(facts.weight_bytes, facts.full_bytes)),
         ('compressed-tensors', _versions(profile.groups)),
@@ -144,6 +145,13 @@ def _bits(group: LayerGroup) -> str:
         scales = f'a scale per {group.group_size} inputs'
     zero = '' if group.symmetric else ', zero points'
     return f'{group.name} {group.bits} ({scales}{zero})'
+
+
+def _inputs(rule: InputRule | None) -> str:
+    if rule is None:
+        return 'floating point'
+    kind = 'static steps' if rule.static else 'a step per token'
+    return f'{rule.bits} bits ({kind}{", prompts only" if rule.prompt_only else ""})'
 
 
 def _rank(groups: Sequence[LayerGroup]) -> int:

@@ -15,7 +15,7 @@ from sqil_ros.policy.loader import FULL_PRECISION, load_policy
 from sqil_ros.policy.openvla.engine_step import AUTO, TORCH
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
-from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.activations import rounded
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.size import packed_layers
 
@@ -90,11 +90,10 @@ def _dense_layer(layer: PackedLinear) -> nn.Linear:
     fake.weight = nn.Parameter(layer.weight, requires_grad=False)
     if layer.bias is not None:
         fake.bias = layer.bias
-    if (bits := layer.activation_bits) is not None:
-        step = layer.input_step
+    if (rule := layer.inputs) is not None:
 
-        def rounded(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
-            return (round_activations(inputs[0], bits, step),)
+        def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Tensor, ...]:
+            return (rounded(inputs[0], rule),)
 
-        fake.register_forward_pre_hook(rounded)
+        fake.register_forward_pre_hook(before)
     return fake

@@ -32,8 +32,10 @@ _ZERO = 'weight_zero_point'
 
 def refusal(profile: Profile) -> str:
     """Why the format cannot hold a profile; empty if it can."""
-    if (bits := profile.activation_bits) is None:
+    widths = {group.inputs.bits for group in profile.groups if group.inputs is not None}
+    if not widths:
         return ''
+    bits = max(widths)
     highest = code_range(bits)[1]
     return (
         f'it rounds the inputs of its layers to {bits} bits with steps of max|x| / {highest}, '

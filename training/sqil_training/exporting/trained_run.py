@@ -107,7 +107,7 @@ def run_profile_name(settings: FinetuneSettings, base: Profile, variant: tuple[s
     """Name of the profile of a run that began with the profile ``base``."""
     widths = {group.name: group.bits for group in base.groups}
     merged = ('merged',) if settings.adapter == MERGED else ()
-    grid = grid_variant(base.groups[0].grid, base.activation_bits, base.static_activations)
+    grid = grid_variant(base.groups[0].grid, base.inputs)
     return profile_name(settings.method, widths, variant=(*merged, *grid, *variant))
 
 

@@ -21,7 +21,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from sqil_ros.quant.activations import round_activations
+from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.primitives import (
     Grid,
     Quantized,
@@ -66,13 +66,12 @@ class Rounding:
 
     Attributes:
         bits: width of the weight's codes.
-        activation_bits: width of the inputs' codes, 4 or 8; None for inputs in floating point.
-        input_step: the first, static step of the inputs; None for a step per token.
+        inputs: how the inputs are rounded, with a static step as it is first; None for inputs in
+            floating point.
     """
 
     bits: int
-    activation_bits: int | None = None
-    input_step: float | None = None
+    inputs: Inputs | None = None
 
 
 class MergedLinear(nn.Linear):
@@ -102,7 +101,7 @@ class MergedLinear(nn.Linear):
         self.up = nn.Parameter(torch.zeros(self.out_features, rank))
         self.register_buffer('first_steps', closest_steps(self.weight.float(), rounding.bits))
         self.stretch = nn.Parameter(torch.zeros(self.out_features))
-        static = rounding.input_step is not None
+        static = rounding.inputs is not None and rounding.inputs.step is not None
         self.input_stretch = nn.Parameter(torch.zeros(())) if static else None
 
     @property
@@ -114,9 +113,10 @@ class MergedLinear(nn.Linear):
     @property
     def input_step(self) -> Tensor | None:
         """() static step of the inputs that would be deployed now; None without one."""
-        if self.input_stretch is None:
+        inputs = self.rounding.inputs
+        if self.input_stretch is None or inputs is None or inputs.step is None:
             return None
-        return self.rounding.input_step * self.input_stretch.exp()
+        return inputs.step * self.input_stretch.exp()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
@@ -125,14 +125,10 @@ class MergedLinear(nn.Linear):
         return linear(self._rounded(x), weight.to(x.dtype), self.bias)
 
     def _rounded(self, x: Tensor) -> Tensor:
-        bits, step = self.rounding.activation_bits, self.input_step
-        if bits is None:
-            return x
-        return (
-            round_activations(x, bits)
-            if step is None
-            else round_learned(x, step, *code_range(bits))
-        )
+        inputs, step = self.rounding.inputs, self.input_step
+        if inputs is None or step is None or not inputs.meant_for(x):
+            return rounded(x, inputs)
+        return round_learned(x, step, *code_range(inputs.bits))
 
     def _steps(self) -> Tensor:
         return self.first_steps * self.stretch.exp()

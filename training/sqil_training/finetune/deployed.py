@@ -47,6 +47,8 @@ def deployed(student: OpenVLA, profile: Profile) -> Deployed:
     groups = {
         group.name: {name: integers[name] for name in group.layers} for group in profile.groups
     }
-    bits = profile.activation_bits
-    activations = None if bits is None else Activations(bits, steps or None)
+    rule = profile.inputs
+    activations = None
+    if rule is not None:
+        activations = Activations(rule.bits, steps if rule.static else None, rule.prompt_only)
     return Deployed(groups, changes or None, activations)

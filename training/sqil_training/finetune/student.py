@@ -78,16 +78,9 @@ def _roundings(checkpoint: Path, profile: Profile, contract: Contract) -> dict[s
                 'symmetrically. Choose such a profile, or adapter beside.'
             )
     widths = {layer: group.bits for group in profile.groups for layer in group.layers}
-    steps: dict[str, float] = {}
-    if profile.static_activations:
-        calibrated = load_policy(checkpoint, profile.name, contract)
-        assert isinstance(calibrated, OpenVLAPolicy)
-        steps = {
-            name: float(layer.input_step)
-            for name, layer in packed_layers(calibrated.model).items()
-            if layer.input_step is not None
-        }
-    return {
-        name: Rounding(bits, profile.activation_bits, steps.get(name))
-        for name, bits in widths.items()
-    }
+    if profile.inputs is None:
+        return {name: Rounding(bits) for name, bits in widths.items()}
+    calibrated = load_policy(checkpoint, profile.name, contract)
+    assert isinstance(calibrated, OpenVLAPolicy)
+    layers = packed_layers(calibrated.model)
+    return {name: Rounding(bits, layers[name].inputs) for name, bits in widths.items()}

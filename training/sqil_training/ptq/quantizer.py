@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from sqil_ros.errors import CalibrationError, ParameterError, ProfileError
-from sqil_ros.quant.activations import Activations, static_step
+from sqil_ros.quant.activations import Activations, InputRule, static_step
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.primitives import (
     Grid,
@@ -62,8 +62,7 @@ def quantize_model(
     method: Method,
     options: Options,
     run: Run | None = None,
-    activation_bits: int | None = None,
-    static: bool = False,
+    inputs: InputRule | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> Result:
     """Quantise a copy of a model.
@@ -74,8 +73,8 @@ def quantize_model(
         method: of :data:`sqil_training.ptq.methods.METHODS`.
         options: grid and constants.
         run: calibration data, None where nothing needs them.
-        activation_bits: 8 or 4 for the inputs of these layers, None for floating point.
-        static: calibrate a step for the inputs of every layer.
+        inputs: how those of these layers are rounded, static steps being calibrated; None for
+            inputs in floating point.
         done: called after every layer.
 
     Raises:
@@ -83,7 +82,7 @@ def quantize_model(
         ProfileError: a weight is not finite; the message names the layer.
         ParameterError: the grid does not fit a layer; the message names it.
     """
-    if run is None and (method.needs_data or static):
+    if run is None and (method.needs_data or (inputs is not None and inputs.static)):
         raise CalibrationError(
             'the method or its static activations need calibration data, none were given; name '
             'an episode tree with --calibration'
@@ -96,18 +95,18 @@ def quantize_model(
     quantized: dict[str, Quantized] = {}
     errors: dict[str, LayerError] = {}
     for stage in stages(twin, layers):
-        inputs: Mapping[str, InputStatistics] = {}
+        seen: Mapping[str, InputStatistics] = {}
         if method.rounding_sees_inputs:
             assert run is not None
-            inputs = collect(twin, stage, run)
+            seen = collect(twin, stage, run)
         for name in stage:
-            quantized[name], errors[name] = _round(twin, name, method, inputs.get(name), options)
+            quantized[name], errors[name] = _round(twin, name, method, seen.get(name), options)
             done()
     activations = None
-    if activation_bits is not None:
-        assert run is not None or not static
-        steps = _static_steps(twin, layers, run, activation_bits) if static else None
-        activations = Activations(activation_bits, steps)
+    if inputs is not None:
+        assert run is not None or not inputs.static
+        steps = _static_steps(twin, layers, run, inputs.bits) if inputs.static else None
+        activations = Activations(inputs.bits, steps, inputs.prompt_only)
     return Result(twin, {name: quantized[name] for name in layers}, errors, activations)
 
 
@@ -122,12 +121,8 @@ def packed_copy(
     for name, quantized in result.layers.items():
         old = twin.get_submodule(name)
         parent, _, child = name.rpartition('.')
-        bits = step = None
-        if activations is not None:
-            bits = activations.bits
-            if activations.steps is not None:
-                step = torch.tensor(activations.steps[name])
-        layer = PackedLinear.from_quantized(quantized, old.bias, back_end, bits, step)
+        inputs = None if activations is None else activations.of(name)
+        layer = PackedLinear.from_quantized(quantized, old.bias, back_end, inputs)
         setattr(twin.get_submodule(parent), child, layer)
     return twin
 

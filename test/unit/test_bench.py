@@ -64,6 +64,14 @@ def test_a_ratio_is_taken_round_by_round():
 
 
 @needs_engine
+def test_rows_of_several_widths_have_four_bits_on_average():
+    shape = Shape(6400, 64)
+    found = CONTESTANTS['engine mixed A8'](shape, torch.randn(1, shape.inputs), beyond=0)
+    with_scales = shape.weights // 2 + 4 * shape.outputs
+    assert found.bytes == pytest.approx(with_scales, rel=0.03)
+
+
+@needs_engine
 @pytest.mark.parametrize('name', CONTESTANTS)
 @pytest.mark.parametrize('rows', [1, 9])
 def test_every_contestant_multiplies_its_shape(name, rows):
@@ -73,7 +81,7 @@ def test_every_contestant_multiplies_its_shape(name, rows):
     found = CONTESTANTS[name](shape, torch.randn(rows, shape.inputs), beyond=100_000)
     for turn in range(3):
         assert found.work(turn).shape == (rows, shape.outputs)
-    bits = 16 if 'bf16' in name else int(name[len('engine W')]) if 'engine' in name else None
+    bits = 16 if 'bf16' in name else int(name[len('engine W')]) if 'engine W' in name else None
     if bits:
         scales = 4 * shape.outputs if bits < 16 else 0
         assert found.bytes == shape.weights * bits // 8 + scales

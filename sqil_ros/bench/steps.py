@@ -89,8 +89,7 @@ def _engine_runner(
     config: OpenVLAConfig, bits: int, activation_bits: int | None
 ) -> tuple[Act, int]:
     network = random_model(config, bits, activation_bits)
-    step = EngineStep(network)
-    step.release()
+    step = EngineStep(network, take=True)
     moment = _moment(config)
     proprio = None if moment.proprio is None else moment.proprio[0]
     step.make_room(_WORDS)

@@ -101,9 +101,7 @@ def load_openvla(
     else:
         model = load_model(directory)
     model.to(device)
-    step = engine_step(model, engine if device == 'cpu' else TORCH)
-    if act_only and step is not None:
-        step.release()
+    step = engine_step(model, engine if device == 'cpu' else TORCH, take=act_only)
     return OpenVLAPolicy(
         model=model,
         processor=load_processor(directory, manifest.dataset, model),

@@ -11,7 +11,7 @@ from torch import Tensor
 from sqil_ros.engine.library import level, library
 from sqil_ros.engine.step import Insight, Step
 from sqil_ros.errors import EngineError, ParameterError
-from sqil_ros.policy.openvla.engine_weights import EngineWeights
+from sqil_ros.policy.openvla.engine_weights import EngineWeights, check
 from sqil_ros.policy.openvla.model import OpenVLA
 
 AUTO, TORCH = 'auto', 'torch'
@@ -20,37 +20,46 @@ _WORDS = 64  # room for the words of a prompt, before it has to grow
 _LOG = logging.getLogger(__name__)
 
 
-def engine_step(model: OpenVLA, engine: str = AUTO) -> EngineStep | None:
+def engine_step(model: OpenVLA, engine: str = AUTO, take: bool = False) -> EngineStep | None:
     """The native step of a model; None where torch computes it, which is logged unless asked for.
 
     Args:
         model: ready for inference; it must stay as it is.
         engine: one of ``ENGINES``.
+        take: see :class:`EngineStep`.
 
     Raises:
         ParameterError: another engine.
+        EngineError: memory does not suffice.
     """
     if engine not in ENGINES:
         raise ParameterError(f'Parameter engine is {engine!r}; choose one of {ENGINES}.')
     if engine == TORCH or library() is None:
         return None
     try:
-        return EngineStep(model)
+        check(model)
     except EngineError as error:
         _LOG.warning('torch computes instead of the engine: %s', error)
         return None
+    return EngineStep(model, take)
 
 
 class EngineStep:
     """One control step, batch 1, in two calls."""
 
-    def __init__(self, model: OpenVLA) -> None:
-        """Take the weights of a model and make room.
+    def __init__(self, model: OpenVLA, take: bool = False) -> None:
+        """Use the weights of a model and make room.
+
+        Args:
+            model: ready for inference.
+            take: hold nothing twice. What is copied goes from the model, one weight after the
+                other, and torch cannot compute it any more.
 
         Raises:
             EngineError: the engine lacks something that the model does, or memory.
         """
-        self._weights = EngineWeights(model)
+        check(model)
+        self._weights = EngineWeights(model, take)
         self._config = model.config
         self._step = self._with_room_for(_WORDS)
 
@@ -85,10 +94,6 @@ class EngineStep:
     def seconds(self) -> tuple[float, float]:
         """Of the last answer: until its first token was known, and until all were."""
         return self._step.seconds()
-
-    def release(self) -> None:
-        """Hold nothing twice: the model's own copy of what the engine has copied goes."""
-        self._weights.release()
 
     def insight(self) -> Insight:
         """What the last step computed."""

@@ -44,16 +44,16 @@ class EngineWeights:
         released: how many weights the modules have let go.
     """
 
-    def __init__(self, model: OpenVLA) -> None:
+    def __init__(self, model: OpenVLA, take: bool = False) -> None:
         """Describe a model; it must stay as it is for as long as it is computed with.
 
-        Raises:
-            EngineError: the engine lacks something that the model does.
+        Args:
+            model: that :func:`check` does not refuse.
+            take: let the model go of every weight as soon as it is copied, so that nothing is
+                held twice; torch cannot compute the model any more.
         """
-        _check(model)
-        self._model = model
+        self._model, self._take = model, take
         self._kept: list[Any] = [model]
-        self._copied: list[nn.Module] = [model.language_model.lm_head]
         self.own_bytes = self.released = 0
         self.vision = self._vision()
         self._layers = self._decoder_layers()
@@ -63,8 +63,8 @@ class EngineWeights:
         self._norm = self._norm_of(model.language_model.model.norm)
         top, bins = model.config.text_vocab_size, model.config.n_action_bins
         # Bin d - 1 belongs to token V - d, see OpenVLA.action_logits.
-        rows = model.language_model.lm_head.weight[top - bins : top].flip(0)
-        self._head = self._structure(dense_weights(rows), own=True)
+        head = model.language_model.lm_head
+        self._head = self._copy(head, head.weight[top - bins : top].flip(0), None)
 
     def decoder(self, capacity: int) -> Decoder:
         """The decoder with room for so many tokens."""
@@ -94,14 +94,6 @@ class EngineWeights:
             embedding_bits=self._embedding_bits,
             epsilon=config.rms_norm_eps,
         )
-
-    def release(self) -> None:
-        """Let go of the weights that were copied; torch cannot compute the model any more."""
-        for module in self._copied:
-            self.released += module.get_parameter('weight').numel()
-            # Every operator refuses a weight of no size; one on the meta device is not refused.
-            module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
-        self._copied.clear()
 
     def _decoder_layers(self) -> Any:
         layers = [
@@ -210,8 +202,7 @@ class EngineWeights:
             return self._mixed(layer)
         if not isinstance(layer, PackedLinear):
             assert isinstance(layer, nn.Linear)
-            self._copied.append(layer)
-            return self._structure(dense_weights(layer.weight, layer.bias), own=True)
+            return self._copy(layer, layer.weight, layer.bias)
         cpu, weights = Cpu(), layer.tiles
         if weights is None and cpu.refusal(layer.shape, torch.device('cpu')):
             weights = dense_weights(layer.weight, layer.bias)
@@ -236,9 +227,16 @@ class EngineWeights:
 
     def _patch(self, convolution: nn.Conv2d) -> Linear:
         """A convolution whose stride is its size, as a linear layer on squares of pixels."""
-        self._copied.append(convolution)
-        weights = dense_weights(convolution.weight.flatten(1), convolution.bias)
-        return self._structure(weights, own=True)
+        return self._copy(convolution, convolution.weight.flatten(1), convolution.bias)
+
+    def _copy(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
+        """A module's weight in the engine's layout."""
+        structure = self._structure(dense_weights(weight, bias), own=True)
+        if self._take:
+            self.released += module.get_parameter('weight').numel()
+            # Every operator refuses a weight of no size; one on the meta device is not refused.
+            module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
+        return structure
 
     def _structure(self, weights: Weights, own: bool, inputs: InputCodes = FLOATS) -> Linear:
         self._kept.append(weights)
@@ -261,7 +259,7 @@ class EngineWeights:
         return array
 
 
-def _check(model: OpenVLA) -> None:
+def check(model: OpenVLA) -> None:
     """Refuse what the engine would compute differently.
 
     Raises:

@@ -343,10 +343,9 @@ def test_a_model_in_bfloat16_is_computed_in_float32_from_its_weights(bits: int) 
 def test_what_the_engine_has_copied_can_be_let_go() -> None:
     model = random_network(odd_config(), 4)
     whole = model_bytes(model)
-    step = EngineStep(model)
     batch = moment(model.config, seed=4)
-    before = answer(step, batch)
-    step.release()
+    before = answer(EngineStep(model), batch)
+    step = EngineStep(model, take=True)
     left = model_bytes(model)
     assert left.total < whole.total and left.packed == whole.packed
     assert left.weights + step.released == whole.weights

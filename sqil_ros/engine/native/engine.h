@@ -110,7 +110,7 @@ int32_t sqil_choose_level(const char *name);
 
 // 32-bit words of a layer's tiles; 0 for a width that does not exist.
 int64_t sqil_tile_words(int32_t rows, int32_t columns, int32_t bits);
-// Portable packed rows (sqil_ros/quant/packing.py) to tiles and back; bits 2, 3, 4, 8.
+// Portable packed rows (sqil_ros/quant/packing.py) to tiles and back; bits 2, 3, 4, 8, 16.
 void sqil_tiles_from_rows(const uint8_t *packed, int32_t rows, int32_t columns, int32_t bits,
                           uint32_t *tiles);
 void sqil_rows_from_tiles(const uint32_t *tiles, int32_t rows, int32_t columns, int32_t bits,

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from sqil_ros.bench.contestant import Contestant, Maker, copies
+from sqil_ros.bench.peers import PEERS, peer_refusal
 from sqil_ros.bench.shapes import Shape
-from sqil_ros.bench.turns import Candidate
 from sqil_ros.engine.library import require_library
 from sqil_ros.engine.tiles import InputCodes, Layer, Weights
 
@@ -24,28 +24,6 @@ MIXED = {0: 0.05, 2: 0.4, 4: 0.38, 8: 0.13, 16: 0.04}
 
 _ONES = 0x3F803F80  # twice 1 in bfloat16
 EAGER, PREPACKED, SINGLE = 'bf16, torch', 'bf16, prepacked', 'fp32, torch'
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A way to multiply.
-
-    Attributes:
-        work: does it once.
-        bytes: of weights, scales included, that one product reads.
-    """
-
-    work: Candidate
-    bytes: int
-
-
-Maker = Callable[[Shape, Tensor, int], Contestant]
-"""From a shape, (N, in) float32 activations and threads."""
-
-
-def copies(size: int, beyond: int) -> int:
-    """How many matrices of ``size`` bytes are more than ``beyond`` bytes."""
-    return max(1, -(-beyond // size))
 
 
 def eager(shape: Shape, x: Tensor, beyond: int) -> Contestant:
@@ -161,17 +139,20 @@ CONTESTANTS: Mapping[str, Maker] = {
     SINGLE: single,
     'torch int4, g128': torch_int4,
     'torch int8': torch_int8,
+    **PEERS,
     'engine bf16': native(16, 0),
     **{f'engine W{bits}A16': native(bits, 0) for bits in (8, 4, 3, 2)},
     **{f'engine W{bits}A8': native(bits, 8) for bits in (8, 4, 3, 2)},
     'engine mixed A16': native_bands(MIXED, 0),
     'engine mixed A8': native_bands(MIXED, 8),
 }
-"""Both baselines, the peers that come with torch, and the engine."""
+"""Both baselines, peers, and the engine."""
 
 
 def refusal(name: str, shape: Shape) -> str:
     """Why a contestant cannot serve a shape; empty if it can."""
+    if name in PEERS:
+        return peer_refusal(name, shape)
     if name.startswith('torch int4') and shape.inputs % 128:
         return f'it serves multiples of 128 inputs, not {shape.inputs}'
     if name.startswith('engine'):

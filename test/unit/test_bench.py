@@ -10,7 +10,8 @@ import torch
 
 from sqil_ros.bench import turns
 from sqil_ros.bench.__main__ import main
-from sqil_ros.bench.products import CONTESTANTS, EAGER, PREPACKED, copies, read_test, refusal
+from sqil_ros.bench.contestant import copies
+from sqil_ros.bench.products import CONTESTANTS, EAGER, PREPACKED, read_test, refusal
 from sqil_ros.bench.shapes import SHAPES, Shape
 from sqil_ros.bench.steps import STAGES, config_of, runners, widths_of
 from sqil_ros.bench.turns import TRIES, WARM_UP, ratio, take_turns

@@ -124,6 +124,22 @@ def test_products_of_rounded_inputs(
 
 @patient
 @given(
+    st.sampled_from(PACKED_WIDTHS), st.integers(1, 450), st.integers(1, 2), st.integers(0, 2**16)
+)
+def test_a_large_input_leaves_the_others_their_bits(
+    each_level: str, bits: int, in_features: int, rows: int, seed: int
+) -> None:
+    """Few rows may be split into bytes, to 2^-23 of the largest input of a row."""
+    packed = PackedLinear.from_quantized(quantize(random(40, in_features, seed=seed), bits))
+    x = random(rows, in_features, seed=seed + 1)
+    x[:, seed % in_features] = 1e4
+    magnitude = packed.weight.abs()
+    bound = linear(x.abs(), magnitude) + 2**-23 / TOLERANCE * 1e4 * magnitude.sum(1)
+    assert_close(packed(x), linear(x.double(), packed.weight.double()), bound)
+
+
+@patient
+@given(
     st.integers(1, 100),
     st.integers(1, 450),
     st.integers(1, 70),

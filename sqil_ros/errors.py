@@ -68,3 +68,7 @@ class ParameterError(SqilError):
 
 class EngineError(SqilError):
     """The native library is missing, of another version, or asked for what it cannot do."""
+
+
+class BenchError(SqilError):
+    """A measurement is missing or cannot be read."""

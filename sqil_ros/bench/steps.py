@@ -20,11 +20,13 @@ from sqil_ros.policy.openvla.random_model import FULL, openvla_7b, random_model
 from sqil_ros.quant.size import model_bytes
 from sqil_ros.share import share_directory
 
+WORDS = 20
+"""Tokens of the prompt."""
+
 STAGES = ('vision', 'prefill', 'token', 'step')
 """Pictures to tokens of the decoder; prompt to first action token; one more token; everything."""
 
 Act = Callable[[], dict[str, float]]
-_WORDS = 20
 _MS = 1e3
 
 
@@ -92,7 +94,7 @@ def _engine_runner(
     step = EngineStep(network, take=True)
     moment = _moment(config)
     proprio = None if moment.proprio is None else moment.proprio[0]
-    step.make_room(_WORDS)
+    step.make_room(WORDS)
 
     def act() -> dict[str, float]:
         start = time.perf_counter()
@@ -133,7 +135,7 @@ def _moment(config: OpenVLAConfig) -> Batch:
     generator = torch.Generator().manual_seed(0)
     side = config.image_size
     pixels = torch.randn(1, config.n_images, 6, side, side, generator=generator)
-    tokens = torch.randint(3, config.text_vocab_size, (1, _WORDS), generator=generator)
+    tokens = torch.randint(3, config.text_vocab_size, (1, WORDS), generator=generator)
     proprio: Tensor | None = None
     if config.proprio_dim:
         proprio = torch.rand(1, config.proprio_dim, generator=generator)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sqil_ros.bench.compare_products import GEMM, GEMV, compare_products, product_line
 from sqil_ros.bench.compare_steps import compare_steps, step_line
-from sqil_ros.bench.products import CONTESTANTS, EAGER
+from sqil_ros.bench.products import COMPILED, CONTESTANTS, EAGER
 from sqil_ros.bench.shapes import SHAPES
 from sqil_ros.bench.table_stage import prediction_line, tabulate
 from sqil_ros.engine.library import level
@@ -22,6 +22,7 @@ from sqil_ros.errors import SqilError
 from sqil_ros.provenance import provenance
 
 STEP, TABLE, ALL = 'step', 'table', 'all'
+STEPS = (EAGER, COMPILED, *(n for n in CONTESTANTS if n.startswith(('engine W', 'engine bf16'))))
 _EXAMPLES = """examples:
   sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
   sqil-bench --stage step --model tiny --threads 1 --json docs/results/engine/tiny_step.json
@@ -58,16 +59,16 @@ def _measured(args: argparse.Namespace) -> Iterator[tuple[list[dict[str, Any]], 
     stages = (GEMV, GEMM, STEP) if ALL in args.stage else args.stage
     for stage in stages:
         if stage == STEP:
-            names = [n for n in args.candidates if n == EAGER or n.startswith('engine')]
-            names = [n for n in names if 'mixed' not in n]
+            names = [name for name in args.candidates if name in STEPS]
             yield list(compare_steps(args.model, names, args.threads, args.rounds)), step_line
         elif stage == TABLE:
             found = tabulate(args.model, args.table, args.threads, args.rounds)
             print(f'written to {args.table}')
             yield found, prediction_line
         else:
+            products = [name for name in args.candidates if name in CONTESTANTS]
             for shape in SHAPES[args.model]:
-                what = stage, args.model, shape, args.candidates, args.threads, args.rounds
+                what = stage, args.model, shape, products, args.threads, args.rounds
                 yield list(compare_products(*what)), product_line
 
 
@@ -96,8 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('--stage', choices=(GEMV, GEMM, STEP, TABLE, ALL), nargs='+', default=[ALL])
     add('--model', choices=sorted(SHAPES), default='openvla-7b')
-    add('--candidates', choices=list(CONTESTANTS), nargs='+', default=list(CONTESTANTS),
-        metavar='NAME', help=f'of {", ".join(CONTESTANTS)}')  # fmt: skip
+    names = list(dict.fromkeys([*CONTESTANTS, *STEPS]))
+    add('--candidates', choices=names, nargs='+', default=names, metavar='NAME',
+        help=f'of {", ".join(names)}')  # fmt: skip
     add('--threads', type=int, default=2)
     add('--rounds', type=int, default=30)
     add('--table', type=Path, default=Path('device_table.yaml'), help='of the stage table')

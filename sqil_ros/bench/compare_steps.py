@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sqil_ros.bench.products import EAGER
+from sqil_ros.bench.products import COMPILED, EAGER
 from sqil_ros.bench.steps import STAGES, config_of, runners
 from sqil_ros.bench.turns import ratio
 
@@ -45,7 +45,7 @@ def compare_steps(
             for name, all_ in times.items()
             if stage in all_[0]
         }
-        full = [name for name in (EAGER, 'engine bf16') if name in spent]
+        full = [name for name in (EAGER, COMPILED, 'engine bf16') if name in spent]
         best = min(full, key=lambda name: float(np.median(spent[name])), default=None)
         for name, own in spent.items():
             yield {

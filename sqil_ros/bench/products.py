@@ -24,6 +24,7 @@ MIXED = {0: 0.05, 2: 0.4, 4: 0.38, 8: 0.13, 16: 0.04}
 
 _ONES = 0x3F803F80  # twice 1 in bfloat16
 EAGER, PREPACKED, SINGLE = 'bf16, torch', 'bf16, prepacked', 'fp32, torch'
+COMPILED = 'bf16, compiled'  # of whole steps
 
 
 def eager(shape: Shape, x: Tensor, beyond: int) -> Contestant:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sqil_ros.bench.products import EAGER
+from sqil_ros.bench.products import COMPILED, EAGER
 from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.engine_step import EngineStep
 from sqil_ros.policy.openvla.processor import Batch
@@ -23,8 +23,9 @@ from sqil_ros.share import share_directory
 WORDS = 20
 """Tokens of the prompt."""
 
-STAGES = ('vision', 'prefill', 'token', 'step')
-"""Pictures to tokens of the decoder; prompt to first action token; one more token; everything."""
+STAGES = ('vision', 'prefill', 'token', 'decode', 'step')
+"""Pictures to tokens of the decoder; prompt to first action token; one more token; prompt to all
+action tokens; everything."""
 
 Act = Callable[[], dict[str, float]]
 _MS = 1e3
@@ -60,14 +61,15 @@ def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runn
 
     Args:
         config: of all.
-        names: ``bf16, torch``, ``engine bf16`` or such as ``engine W4A8``.
+        names: ``bf16, torch``, ``bf16, compiled``, ``engine bf16`` or such as ``engine W4A8``.
     """
     for name in names:
         gc.collect()
         before = resident_bytes()
-        act, size = (
-            _torch_runner(config) if name == EAGER else _engine_runner(config, *widths_of(name))
-        )
+        if name in (EAGER, COMPILED):
+            act, size = _torch_runner(config, name == COMPILED)
+        else:
+            act, size = _engine_runner(config, *widths_of(name))
         gc.collect()
         yield name, Runner(act, size, resident_bytes() - before)
 
@@ -107,26 +109,34 @@ def _engine_runner(
             'vision': _MS * (seen - start),
             'prefill': _MS * prefill,
             'token': _MS * (whole - prefill) / (len(answer) - 1),
+            'decode': _MS * (end - seen),
             'step': _MS * (end - start),
         }
 
     return act, model_bytes(network).total + step.bytes
 
 
-def _torch_runner(config: OpenVLAConfig) -> tuple[Act, int]:
-    """Operator by operator in bfloat16, keys and values kept, as OpenVLA is usually run."""
+def _torch_runner(config: OpenVLAConfig, compiled: bool) -> tuple[Act, int]:
+    """In bfloat16 with keys and values kept: operator by operator, or as torch compiles it."""
     network = random_model(config, FULL)
+    see, answer = network.patch_features, network.predict_tokens
+    if compiled:
+        see, answer = torch.compile(see), torch.compile(answer)
     moment = _moment(config)
     batch = moment.to('cpu', torch.bfloat16)
 
     def act() -> dict[str, float]:
         start = time.perf_counter()
         with torch.inference_mode():
-            features = network.patch_features(batch.pixels)
+            features = see(batch.pixels)
             seen = time.perf_counter()
-            network.predict_tokens(batch, features)
+            answer(batch, features)
         end = time.perf_counter()
-        return {'vision': _MS * (seen - start), 'step': _MS * (end - start)}
+        return {
+            'vision': _MS * (seen - start),
+            'decode': _MS * (end - seen),
+            'step': _MS * (end - start),
+        }
 
     return act, model_bytes(network).total
 

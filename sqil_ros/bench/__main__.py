@@ -16,12 +16,14 @@ from sqil_ros.bench.compare_products import GEMM, GEMV, compare_products, produc
 from sqil_ros.bench.compare_steps import compare_steps, step_line
 from sqil_ros.bench.products import COMPILED, CONTESTANTS, EAGER
 from sqil_ros.bench.shapes import SHAPES
+from sqil_ros.bench.steps import STAGES, STEP
 from sqil_ros.bench.table_stage import prediction_line, tabulate
+from sqil_ros.bench.timeline import timeline
 from sqil_ros.engine.library import level
 from sqil_ros.errors import SqilError
 from sqil_ros.provenance import provenance
 
-STEP, TABLE, ALL = 'step', 'table', 'all'
+TABLE, ALL = 'table', 'all'
 STEPS = (EAGER, COMPILED, *(n for n in CONTESTANTS if n.startswith(('engine W', 'engine bf16'))))
 _EXAMPLES = """examples:
   sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
@@ -85,6 +87,9 @@ def _write(path: Path, threads: int, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
     print(f'written to {path}')
+    if steps := [row for row in rows if row['stage'] in STAGES]:
+        path.with_suffix('.svg').write_text(timeline(steps), encoding='utf-8')
+        print(f'written to {path.with_suffix(".svg")}')
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from sqil_ros.bench.energy import EnergyMeter
 from sqil_ros.bench.products import COMPILED, EAGER
-from sqil_ros.bench.steps import STAGES, config_of, runners
+from sqil_ros.bench.steps import STAGES, STEP, Act, config_of, runners
 from sqil_ros.bench.turns import ratio
 
 
@@ -25,6 +26,16 @@ def compare_steps(
     times: dict[str, list[dict[str, float]]] = {name: [] for name in wanted}
     sizes: dict[str, tuple[int, int]] = {}
     together = {}
+    energy: dict[str, list[float]] = {name: [] for name in wanted}
+    meter = EnergyMeter()
+
+    def take(name: str, act: Act) -> None:
+        meter.joules()
+        times[name].append(act())
+        if (joules := meter.joules()) is not None:
+            energy[name].append(joules)
+        bar.update()
+
     with tqdm(total=len(wanted) * rounds, desc='step', unit='step', disable=None) as bar:
         for name, runner in runners(config, wanted):
             sizes[name] = runner.weight_bytes, runner.resident_bytes
@@ -33,12 +44,10 @@ def compare_steps(
                 together[name] = runner.act
                 continue
             for _ in range(rounds):
-                times[name].append(runner.act())
-                bar.update()
+                take(name, runner.act)
         for _ in range(rounds if together else 0):
             for name, act in together.items():
-                times[name].append(act())
-                bar.update()
+                take(name, act)
     for stage in STAGES:
         spent = {
             name: np.array([found[stage] for found in all_])
@@ -57,10 +66,16 @@ def compare_steps(
                 'ms_p99': round(float(np.percentile(own, 99)), 3),
                 'bytes': sizes[name][0],
                 'resident_bytes': sizes[name][1],
+                'joules': _joules(energy[name]) if stage == STEP else None,
                 'ratio_eager': ratio(spent[EAGER], own) if EAGER in spent else None,
                 'ratio_best': ratio(spent[best], own) if best else None,
                 'best': best,
             }
+
+
+def _joules(found: Sequence[float]) -> float | str:
+    """Of a step: the mean, because counters move in milliseconds."""
+    return round(float(np.mean(found)), 4) if found else 'not measured'
 
 
 def step_line(row: dict[str, Any]) -> str:

@@ -23,7 +23,8 @@ from sqil_ros.share import share_directory
 WORDS = 20
 """Tokens of the prompt."""
 
-STAGES = ('vision', 'prefill', 'token', 'decode', 'step')
+STEP = 'step'
+STAGES = ('vision', 'prefill', 'token', 'decode', STEP)
 """Pictures to tokens of the decoder; prompt to first action token; one more token; prompt to all
 action tokens; everything."""
 

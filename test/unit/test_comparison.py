@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 from sqil_training.comparison import EXPERT, figures, paired_tests
@@ -125,6 +126,16 @@ def test_results_of_another_comparison_are_taken_over(begin, tmp_path):
     assert [(row['profile'], row['successes']) for row in rows] == [('int4_rtn', 90), ('fp', 95)]
     kept = json.loads(known.read_text())['profiles'][0]
     assert rows[0]['made_by'] == kept['made_by'] and rows[0]['digest'] == kept['digest']
+
+
+def test_a_profile_that_is_not_kept_keeps_its_result(begin, checkpoint, tmp_path):
+    begin().add('int4_rtn', outcomes(90))
+    before = json.loads((tmp_path / 'result.json').read_text())['profiles'][0]
+    shutil.rmtree(checkpoint / 'profiles' / 'int4_rtn')
+    begin().add('int3_rtn', outcomes(80))
+    rows = json.loads((tmp_path / 'result.json').read_text())['profiles']
+    assert [row['profile'] for row in rows] == ['int4_rtn', 'int3_rtn']
+    assert rows[0] == before
 
 
 def test_what_another_comparison_holds_of_other_weights_is_not_borrowed(

@@ -22,12 +22,14 @@ from sqil_training.evaluation import Condition, Journal
 from sqil_training.rollout import Outcome
 from sqil_training.whole_file import whole_file
 
+_MISSING = 'missing'
+
 
 @dataclass(frozen=True)
 class _Found:
     """What a file holds of one profile."""
 
-    digest: str
+    weights: dict[str, Any]
     made_by: dict[str, Any]
     notes: dict[str, Any]
     outcomes: Sequence[Outcome]
@@ -63,6 +65,7 @@ class ComparisonFile:
         }
         self.results: dict[str, Sequence[Outcome]] = {}
         self._made_by: dict[str, Any] = {}
+        self._weights: dict[str, dict[str, Any]] = {}
         self._notes: dict[str, dict[str, Any]] = {}
         self._refresh()
 
@@ -106,6 +109,9 @@ class ComparisonFile:
         self._refresh()
         self.results[profile] = outcomes
         self._made_by[profile] = provenance()
+        self._weights[profile] = {
+            'digest': self._digest(profile), 'disk_bytes': self._bytes(profile)
+        }  # fmt: skip
         self.write(profile)
 
     def note(self, profile: str, facts: Mapping[str, Any]) -> None:
@@ -117,7 +123,8 @@ class ComparisonFile:
         """Write everything, with ``reference`` tested against the others; returns the content."""
         expert = self.results.get(EXPERT)
         profiles = [
-            {'profile': name, 'digest': self._digest(name), 'disk_bytes': self._bytes(name)}
+            {'profile': name}
+            | self._weights[name]
             | figures(outcomes, expert, self._period_s)
             | {'beside': self._notes.get(name, {}), 'made_by': self._made_by[name]}
             | {'episodes': [asdict(outcome) for outcome in outcomes]}
@@ -138,15 +145,19 @@ class ComparisonFile:
     def _keep(self, profile: str, found: _Found) -> None:
         self.results[profile] = found.outcomes
         self._made_by[profile], self._notes[profile] = found.made_by, found.notes
+        self._weights[profile] = found.weights
 
     def _read(self, path: Path) -> dict[str, _Found]:
-        """Results of a file whose weights are still those of the checkpoint."""
+        """Results of a file, but those whose weights are others in the checkpoint by now.
+
+        A profile that is not there, perhaps because it is not kept, is taken at the file's word.
+        """
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
             shared, rows = content['condition'], content['profiles']
             found = {
                 row['profile']: _Found(
-                    row['digest'],
+                    {key: row[key] for key in ('digest', 'disk_bytes')},
                     row['made_by'],
                     row.get('beside', {}),
                     [Outcome(**e) for e in row['episodes']],
@@ -163,7 +174,11 @@ class ComparisonFile:
                 f'from seed {shared["seeds"][0]} on, under other conditions than asked for; '
                 'name another file.'
             )
-        return {name: one for name, one in found.items() if one.digest == self._digest(name)}
+        return {
+            name: one
+            for name, one in found.items()
+            if self._digest(name) in (one.weights['digest'], _MISSING)
+        }
 
     def _digest(self, profile: str) -> str:
         if profile == EXPERT:
@@ -171,7 +186,7 @@ class ComparisonFile:
         if profile == FULL_PRECISION:
             return weights_digest(self._checkpoint)
         manifest = self._checkpoint / PROFILES_DIRECTORY / profile / MANIFEST_NAME
-        return sha256_of(manifest) if manifest.is_file() else 'missing'
+        return sha256_of(manifest) if manifest.is_file() else _MISSING
 
     def _bytes(self, profile: str) -> int | None:
         """Bytes of the weight files."""

@@ -203,7 +203,7 @@ class PackedLinear(nn.Linear):
         shown = [self.in_features, self.out_features, f'{self.bits} bits', self.back_end]
         if (rule := self.input_rule) is not None:
             kind = 'static' if rule.static else 'dynamic'
-            shown.append(f'{rule.bits}-bit {kind} inputs')
+            shown.append(f'{rule.bits}-bit {kind} inputs{" of prompts" * rule.prompt_only}')
         if self.down is not None:
             shown.append(f'rank {len(self.down)} beside')
         return ', '.join(map(str, shown))

@@ -22,26 +22,27 @@ inline int panels_of(const sqil_linear &band) {
   return (band.rows + width - 1) / width;
 }
 
-// Calls `compute(band, first panel, end)` until all panels of a layer are done, on all threads.
-// Every thread gets as many bytes of weights: a panel weighs its bits.
-template <typename Compute>
-void share_panels(const sqil_linear &layer, int threads, Compute compute) {
+// Calls `compute(band, first panel, end)` until all panels of a layer are done, on all threads;
+// each gets as much work, of which a panel of a band is `effort(band)`, at least 1.
+template <typename Effort, typename Compute>
+void share_panels(const sqil_linear &layer, int threads, Effort effort, Compute compute) {
   int total = 0;
   for (const sqil_linear *band = &layer; band; band = band->next) {
-    total += panels_of(*band) * band->bits;
+    if (band->bits) total += panels_of(*band) * effort(*band);
   }
   in_parallel(threads, total, [&](int first, int last) {
     for (const sqil_linear *band = &layer; band; band = band->next) {
-      const int panels = panels_of(*band), bits = band->bits;
-      // A panel belongs to whom its first bit belongs to.
+      if (!band->bits) continue;
+      const int panels = panels_of(*band), each = effort(*band);
+      // A panel belongs to whom its beginning belongs to.
       const auto bound = [&](int at) {
-        const int panel = bits && at > 0 ? (at + bits - 1) / bits : 0;
+        const int panel = at > 0 ? (at + each - 1) / each : 0;
         return panel < panels ? panel : panels;
       };
       const int begin = bound(first), end = bound(last);
       if (begin < end) compute(*band, begin, end);
-      first -= panels * bits;
-      last -= panels * bits;
+      first -= panels * each;
+      last -= panels * each;
     }
   });
 }

@@ -30,6 +30,9 @@ class Rows {
   std::vector<float> values_;
 };
 
+// How much longer a product of floats takes than one of codes.
+constexpr int kFloatEffort = 3;
+
 // Rounds the inputs of the layers that ask for it.
 class Products {
  public:
@@ -55,7 +58,12 @@ class Products {
     for (const sqil_linear *band = &layer; band; band = band->next) {
       if (!band->bits) fill_band(*band, count, y, y_stride);
     }
-    share_panels(layer, threads, [&](const sqil_linear &band, int begin, int end) {
+    // Few rows take the time of reading the weights, many that of multiplying.
+    const auto effort = [&](const sqil_linear &band) {
+      if (count <= kFew) return band.bits;
+      return inputs.by_codes && band.bits > 8 ? kFloatEffort : 1;
+    };
+    share_panels(layer, threads, effort, [&](const sqil_linear &band, int begin, int end) {
       place_panels(band, begin, end, count, y, y_stride,
                    [&](int first, int last, int row, int rows, float *to, int64_t stride) {
                      if (!inputs.by_codes || band.bits > 8) {

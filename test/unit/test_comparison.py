@@ -99,12 +99,13 @@ def test_what_is_written_is_taken_over(begin, tmp_path):
 def test_what_else_was_measured_stays_with_its_profile(begin, tmp_path):
     file = begin()
     file.add('int4_rtn', outcomes(90))
-    file.note('int4_rtn', {'latency': {'p50_ms': 3.0}})
-    file.write('int4_rtn')
-    again = begin()
-    again.add('int3_rtn', outcomes(80))
+    file.add('int3_rtn', outcomes(80))
+    times = {'int4_rtn': {'latency': {'p50_ms': 3.0}}, 'int3_rtn': {'latency': {'p50_ms': 2.0}}}
+    file.note(times, 'int4_rtn')
+    begin().add('fp', outcomes(95))
     rows = json.loads((tmp_path / 'result.json').read_text())['profiles']
-    assert [row['beside'].get('latency') for row in rows] == [{'p50_ms': 3.0}, None]
+    found = [row['beside'].get('latency') for row in rows]
+    assert found == [{'p50_ms': 3.0}, {'p50_ms': 2.0}, None]
     assert rows[0]['beside']['made_by']['command']
 
 

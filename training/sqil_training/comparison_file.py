@@ -114,10 +114,21 @@ class ComparisonFile:
         }  # fmt: skip
         self.write(profile)
 
-    def note(self, profile: str, facts: Mapping[str, Any]) -> None:
-        """Keep what else was measured of a finished profile; replaces an earlier note."""
+    def note(self, found: Mapping[str, Mapping[str, Any]], reference: str) -> dict[str, Any]:
+        """Keep what else was measured of finished profiles, on disk too, over earlier notes.
+
+        Args:
+            found: facts by profile.
+            reference: see :meth:`write`.
+
+        Returns:
+            The content of the file.
+        """
         self._refresh()
-        self._notes[profile] = self._notes.get(profile, {}) | {**facts, 'made_by': provenance()}
+        for profile, facts in found.items():
+            earlier = self._notes.get(profile, {})
+            self._notes[profile] = earlier | {**facts, 'made_by': provenance()}
+        return self.write(reference)
 
     def write(self, reference: str) -> dict[str, Any]:
         """Write everything, with ``reference`` tested against the others; returns the content."""

@@ -98,9 +98,7 @@ def compare(
         found = side_by_side(
             args.checkpoint, measured, args.held, args.held_scores, args.latency, args.workers
         )
-        for name, facts in found.items():
-            file.note(name, facts)
-        content = file.write(names[0])
+        content = file.note(found, names[0])
     for row in content['profiles']:
         low, high = row['interval']
         print(f'{row["profile"]:24s} {row["success"]:.1%} [{low:.1%}, {high:.1%}]')

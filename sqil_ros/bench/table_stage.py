@@ -75,7 +75,7 @@ def predictions(
     """
     layers = [use.layer for use in uses]
     sums = {name: table.predict(uses, dict.fromkeys(layers, form)) for name, form in names.items()}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
         rest = statistics.median(steps[other] - sums[other] for other in names if other != name)
         rows.append(
@@ -89,10 +89,11 @@ def predictions(
             }
         )
     # Spearman's: the correlation of the places in the order of time.
-    places = [
-        np.argsort(np.argsort([row[key] for row in rows])) for key in ('ms_predicted', 'ms_p50')
-    ]
-    order = round(float(np.corrcoef(*places)[0, 1]), 3)
+    predicted, measured = (
+        np.argsort(np.argsort(np.array([row[key] for row in rows], float)))
+        for key in ('ms_predicted', 'ms_p50')
+    )
+    order = round(float(np.corrcoef(predicted, measured)[0, 1]), 3)
     return [row | {'rank_correlation': order} for row in rows]
 
 

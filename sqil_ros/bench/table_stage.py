@@ -22,7 +22,7 @@ from sqil_ros.bench.device_table import (
     write_table,
 )
 from sqil_ros.bench.operations import LayerUse, layer_uses
-from sqil_ros.bench.steps import WORDS, config_of
+from sqil_ros.bench.steps import STEP, WORDS, config_of
 from sqil_ros.engine.library import level
 from sqil_ros.provenance import provenance
 
@@ -49,7 +49,7 @@ def tabulate(model: str, path: Path, threads: int, rounds: int) -> list[dict[str
     steps = {
         row['profile']: row['ms_p50']
         for row in compare_steps(model, list(names), threads, rounds)
-        if row['stage'] == 'step'
+        if row['stage'] == STEP
     }
     return predictions(table, uses, names, steps)
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from sqil_ros.policy.openvla.config import N_ACTIONS
+from sqil_ros.report.svg import text
 
 _WIDTH, _ROW, _NAMES, _RIGHT, _TOP, _BAR = 820.0, 30.0, 130.0, 90.0, 30.0, 18.0
 _INK = '#767676'
@@ -66,7 +67,4 @@ def _legend() -> Iterator[str]:
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{_INK}">'
-        f'{escape(words)}</text>'
-    )
+    return text(x, y, escape(words), f'text-anchor="{anchor}" fill="{_INK}"')

@@ -37,6 +37,10 @@ class InputRule:
     static: bool = False
     prompt_only: bool = False
 
+    def inputs(self, step: Tensor | None) -> Inputs:
+        """Those of a layer with its step; None for one per token."""
+        return Inputs(self.bits, step, self.prompt_only)
+
 
 @dataclass(frozen=True)
 class Activations:
@@ -64,7 +68,7 @@ class Activations:
     def of(self, layer: str) -> Inputs:
         """The inputs of one layer."""
         step = None if self.steps is None else torch.tensor(self.steps[layer])
-        return Inputs(self.bits, step, self.prompt_only)
+        return self.rule.inputs(step)
 
 
 @dataclass(frozen=True)

@@ -154,9 +154,7 @@ class PackedLinear(nn.Linear):
     @property
     def inputs(self) -> Inputs | None:
         """How the inputs are rounded."""
-        if (rule := self.input_rule) is None:
-            return None
-        return Inputs(rule.bits, self.input_step, rule.prompt_only)
+        return None if self.input_rule is None else self.input_rule.inputs(self.input_step)
 
     def use(self, back_end: str) -> None:
         """Let another back-end multiply, from the same integers.

@@ -87,9 +87,7 @@ class MixedLinear(nn.Linear):
     @property
     def inputs(self) -> Inputs | None:
         """How the inputs are rounded."""
-        if (rule := self.input_rule) is None:
-            return None
-        return Inputs(rule.bits, self.input_step, rule.prompt_only)
+        return None if self.input_rule is None else self.input_rule.inputs(self.input_step)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""

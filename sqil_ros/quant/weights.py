@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sqil_ros.errors import ProfileError
-from sqil_ros.quant.activations import Activations, Inputs
+from sqil_ros.quant.activations import Activations
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.manifest import MEND, LayerGroup
 from sqil_ros.quant.packing import pack
@@ -175,9 +175,7 @@ def _packed_layer(
     home = torch.device('cpu') if home.type == 'meta' else home
     here = {key: part.to(home) for key, part in parts.items()}
     bias = None if old.bias is None else here['bias'].to(old.bias.dtype)
-    inputs = None
-    if (rule := group.inputs) is not None:
-        inputs = Inputs(rule.bits, here.get('input_step'), rule.prompt_only)
+    inputs = None if group.inputs is None else group.inputs.inputs(here.get('input_step'))
     try:
         layer = PackedLinear(
             here['packed'], here['scale'], bias, old.in_features, group.bits, back_end,

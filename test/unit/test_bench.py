@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from sqil_ros.bench import turns
 from sqil_ros.bench.__main__ import main
 from sqil_ros.bench.contestant import copies
+from sqil_ros.bench.peers import PEERS, peer_refusal
 from sqil_ros.bench.products import CONTESTANTS, EAGER, PREPACKED, read_test, refusal
 from sqil_ros.bench.shapes import SHAPES, Shape
 from sqil_ros.bench.steps import STAGES, config_of, runners, widths_of
@@ -77,8 +79,9 @@ def test_rows_of_several_widths_have_four_bits_on_average():
 @pytest.mark.parametrize('rows', [1, 9])
 def test_every_contestant_multiplies_its_shape(name, rows):
     shape = Shape(64, 256)
-    if refusal(name, shape):
-        pytest.skip(refusal(name, shape))
+    if reason := refusal(name, shape):
+        assert name in (*PEERS, PREPACKED), 'all others run on every machine'
+        pytest.skip(reason)
     found = CONTESTANTS[name](shape, torch.randn(rows, shape.inputs), beyond=100_000)
     for turn in range(3):
         assert found.work(turn).shape == (rows, shape.outputs)
@@ -86,6 +89,15 @@ def test_every_contestant_multiplies_its_shape(name, rows):
     if bits:
         scales = 4 * shape.outputs if bits < 16 else 0
         assert found.bytes == shape.weights * bits // 8 + scales
+
+
+@pytest.mark.parametrize('name', PEERS)
+def test_a_peer_that_is_not_installed_or_does_not_fit_says_so(name, monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda module: None)
+    assert peer_refusal(name, Shape(64, 256)).endswith('not installed')
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda module: module)
+    assert peer_refusal(name, Shape(64, 256)) == ''
+    assert 'do not divide 200' in peer_refusal(name, Shape(64, 200))
 
 
 def test_copies_exceed_what_they_must():

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from sqil_ros.report.svg import text
+
 _WIDTH, _ROW, _NAMES, _RIGHT, _TOP, _BOTTOM = 760.0, 26.0, 200.0, 70.0, 12.0, 30.0
 # Greys and a blue that are read on white and on black.
 _INK, _SOFT, _ACCENT = '#767676', '#b4b4b4', '#3b82c4'
@@ -51,7 +53,4 @@ def _ticks(start: float) -> list[float]:
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{_INK}">'
-        f'{escape(words)}</text>'
-    )
+    return text(x, y, escape(words), f'text-anchor="{anchor}" fill="{_INK}"')

@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 6
+INTERFACE = 7
 
 _Fields = list[tuple[str, Any]]
 
@@ -75,6 +75,7 @@ class Decoder(Structure):
         ('first_token', c_int32),
         ('median', c_int32),
         ('embedding_bits', c_int32),
+        ('memory_bits', c_int32),
         ('epsilon', c_float),
     ]
 

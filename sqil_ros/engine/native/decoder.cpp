@@ -21,7 +21,6 @@ double seconds_since(Clock::time_point start) {
 Decoder::Decoder(const sqil_decoder &d, int threads)
     : decoder_(d),
       layers_(d.layers, d.layers + d.layer_count),
-      room_(up_to(d.capacity, kTile)),
       products_(threads, d.capacity,
                 std::max({d.width, d.heads * d.head_width, outputs_of(layers_[0].gate)})),
       states_(d.capacity, d.width),
@@ -33,9 +32,8 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       change_(d.capacity, d.width),
       gate_(d.capacity, outputs_of(layers_[0].gate)),
       up_(d.capacity, outputs_of(layers_[0].gate)),
-      keys_(d.layer_count * d.key_heads, d.head_width * room_),
-      values_(d.layer_count * d.key_heads, d.capacity * up_to(d.head_width, kTile)),
-      scores_(d.heads, kMostQueryRows * room_),
+      memories_(d.layer_count * d.key_heads, d.capacity, d.head_width, d.memory_bits),
+      scores_(d.heads, kMostQueryRows * up_to(d.capacity, kTile)),
       answered_(d.answers, d.width),
       logits_(d.answers, outputs_of(d.head)) {}
 
@@ -116,18 +114,15 @@ void Decoder::attend(int layer, int start, int count, int from) {
              cosine + from * half, sine + from * half);
   use.rotate(key_.row(0), key_.stride(), count, decoder_.key_heads, width, cosine, sine);
   for (int head = 0; head < decoder_.key_heads; ++head) {
-    const int panel = layer * decoder_.key_heads + head;
-    use.store_keys(key_.row(0) + head * width, key_.stride(), count, width, start, room_,
-                   keys_.row(panel));
-    use.store_values(value_.row(0) + head * width, value_.stride(), count, width, start,
-                     values_.row(panel));
+    use.remember(key_.row(0) + head * width, value_.row(0) + head * width, key_.stride(), count,
+                 width, start, memories_[layer * decoder_.key_heads + head]);
   }
   in_parallel(products_.threads, decoder_.heads, [&](int first, int last) {
     for (int head = first; head < last; ++head) {
-      const int panel = layer * decoder_.key_heads + head / queries_per_key;
-      use.attend(query_.row(from) + head * width, query_.stride(), count - from, keys_.row(panel),
-                 room_, values_.row(panel), start + count, width, true, scores_.row(head),
-                 attended_.row(from) + head * width, attended_.stride());
+      use.attend(query_.row(from) + head * width, query_.stride(), count - from,
+                 memories_[layer * decoder_.key_heads + head / queries_per_key], start + count,
+                 width, true, scores_.row(head), attended_.row(from) + head * width,
+                 attended_.stride());
     }
   });
 }
@@ -148,9 +143,9 @@ int Decoder::choose(const float *logits) const {
 }
 
 int64_t Decoder::bytes() const {
-  int64_t total = products_.bytes();
+  int64_t total = products_.bytes() + memories_.bytes();
   for (const Rows *rows : {&states_, &normed_, &query_, &key_, &value_, &attended_, &change_,
-                           &gate_, &up_, &keys_, &values_, &scores_, &answered_, &logits_}) {
+                           &gate_, &up_, &scores_, &answered_, &logits_}) {
     total += rows->bytes();
   }
   return total;

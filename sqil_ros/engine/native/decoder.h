@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "head_memory.h"
 #include "products.h"
 
 namespace sqil {
@@ -35,10 +36,10 @@ class Decoder {
 
   const sqil_decoder decoder_;
   const std::vector<sqil_decoder_layer> layers_;
-  const int room_;  // columns of a panel of keys
   Products products_;
   Rows states_, normed_, query_, key_, value_, attended_, change_, gate_, up_;
-  Rows keys_, values_, scores_;  // (layers, key heads), (layers, key heads), (heads)
+  HeadMemories memories_;  // (layers, key heads)
+  Rows scores_;            // (heads)
   Rows answered_, logits_;
   double prefill_s_ = 0.0, answer_s_ = 0.0;
 };

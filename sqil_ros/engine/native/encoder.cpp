@@ -21,7 +21,6 @@ Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
       patch_side_(vision.patch_side),
       patches_(square(vision.image_side / vision.patch_side)),
       tokens_(patches_ + e.prefix_count),
-      room_(up_to(tokens_, kTile)),
       products_(threads, cameras_ * tokens_, std::max(e.patch.columns, outputs_of(layers_[0].up))),
       squares_(cameras_ * patches_, e.patch.columns),
       embedded_(cameras_ * patches_, e.width),
@@ -33,9 +32,8 @@ Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
       attended_(cameras_ * tokens_, e.width),
       change_(cameras_ * tokens_, e.width),
       hidden_(cameras_ * tokens_, outputs_of(layers_[0].up)),
-      keys_(cameras_ * e.heads, e.width / e.heads * room_),
-      values_(cameras_ * e.heads, tokens_ * up_to(e.width / e.heads, kTile)),
-      scores_(cameras_ * e.heads, kMostQueryRows * room_) {}
+      memories_(cameras_ * e.heads, tokens_, e.width / e.heads, 32),
+      scores_(cameras_ * e.heads, kMostQueryRows * up_to(tokens_, kTile)) {}
 
 void Encoder::see(const float *pixels) {
   const Kernels &use = kernels();
@@ -101,21 +99,19 @@ void Encoder::attend() {
     for (int index = begin; index < end; ++index) {
       const int row = index / encoder_.heads * tokens_;
       const int column = index % encoder_.heads * width;
-      use.store_keys(key_.row(row) + column, key_.stride(), tokens_, width, 0, room_,
-                     keys_.row(index));
-      use.store_values(value_.row(row) + column, value_.stride(), tokens_, width, 0,
-                       values_.row(index));
-      use.attend(query_.row(row) + column, query_.stride(), tokens_, keys_.row(index), room_,
-                 values_.row(index), tokens_, width, false, scores_.row(index),
-                 attended_.row(row) + column, attended_.stride());
+      use.remember(key_.row(row) + column, value_.row(row) + column, key_.stride(), tokens_, width,
+                   0, memories_[index]);
+      use.attend(query_.row(row) + column, query_.stride(), tokens_, memories_[index], tokens_,
+                 width, false, scores_.row(index), attended_.row(row) + column,
+                 attended_.stride());
     }
   });
 }
 
 int64_t Encoder::bytes() const {
-  int64_t total = products_.bytes();
+  int64_t total = products_.bytes() + memories_.bytes();
   for (const Rows *rows : {&squares_, &embedded_, &states_, &normed_, &query_, &key_, &value_,
-                           &attended_, &change_, &hidden_, &keys_, &values_, &scores_}) {
+                           &attended_, &change_, &hidden_, &scores_}) {
     total += rows->bytes();
   }
   return total;

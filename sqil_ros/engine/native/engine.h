@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 6
+#define SQIL_INTERFACE 7
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`. A layer whose
 // rows have several widths is a chain of bands, one a width; inputs are rounded as the first says.
@@ -62,7 +62,8 @@ typedef struct {
   int32_t answers;           // action tokens
   int32_t first_token;       // token of bin 0; bin b is first_token - b
   int32_t median;            // bin_choice: 0 argmax, 1 median
-  int32_t embedding_bits;    // 16 or 32
+  int32_t embedding_bits;    // 16 for bfloat16, or 32
+  int32_t memory_bits;       // of keys and values that are kept: 16 or 32
   float epsilon;
 } sqil_decoder;
 

@@ -11,8 +11,7 @@ namespace sqil {
 
 extern const Kernels SQIL_TABLE = {
     SQIL_NAME,       kPanel, kRows,        multiply, normalize, apply_gelu, apply_gelu_tanh,
-    apply_gate,      add,    round_inputs, rotate,   attend,    store_keys, store_values,
-    read,
+    apply_gate,      add,    round_inputs, rotate,   attend,    remember,   read,
 #ifdef __AVX512VNNI__
     round_codes, split_codes, multiply_codes,
 #else

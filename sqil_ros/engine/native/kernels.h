@@ -21,6 +21,14 @@ struct CodeRows {
   int64_t sums_stride;
 };
 
+// Keys and values of one head: keys are (width, room), values (tokens, up_to(width, kTile)), panels
+// of the product with many rows.
+struct HeadMemory {
+  void *keys, *values;
+  int64_t room;
+  int bits;  // 32, or 16 for bfloat16
+};
+
 // The functions are described where they are defined: product.h, rows.h, attention.h,
 // codes_product.h. The last three are null where the instruction set has no products of bytes.
 struct Kernels {
@@ -40,13 +48,10 @@ struct Kernels {
                        float static_step, float *y);
   void (*rotate)(float *x, int64_t stride, int count, int heads, int width, const float *cosine,
                  const float *sine);
-  void (*attend)(const float *queries, int64_t query_stride, int count, const float *keys,
-                 int64_t room, const float *values, int seen, int width, bool causal,
-                 float *scores, float *y, int64_t y_stride);
-  void (*store_keys)(const float *from, int64_t stride, int count, int width, int first,
-                     int64_t room, float *keys);
-  void (*store_values)(const float *from, int64_t stride, int count, int width, int first,
-                       float *values);
+  void (*attend)(const float *queries, int64_t query_stride, int count, const HeadMemory &memory,
+                 int seen, int width, bool causal, float *scores, float *y, int64_t y_stride);
+  void (*remember)(const float *keys, const float *values, int64_t stride, int count, int width,
+                   int first, const HeadMemory &memory);
   uint32_t (*read)(const uint32_t *words, int64_t count);
   void (*round_codes)(const float *x, int64_t stride, int count, int width, int bits,
                       float static_step, const CodeRows &to);

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "head_memory.h"
 #include "products.h"
 
 namespace sqil {
@@ -27,11 +28,12 @@ class Encoder {
 
   const sqil_encoder encoder_;
   const std::vector<sqil_encoder_layer> layers_;
-  const int cameras_, image_side_, patch_side_, patches_, tokens_, room_;
+  const int cameras_, image_side_, patch_side_, patches_, tokens_;
   Products products_;
   Rows squares_, embedded_;
   Rows states_, normed_, query_, key_, value_, attended_, change_, hidden_;
-  Rows keys_, values_, scores_;  // (cameras, heads)
+  HeadMemories memories_;  // (cameras, heads)
+  Rows scores_;            // (cameras, heads)
 };
 
 // Encoders and projectors.

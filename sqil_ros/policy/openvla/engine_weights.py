@@ -58,8 +58,9 @@ class EngineWeights:
         self.vision = self._vision()
         self._layers = self._decoder_layers()
         embedding = model.language_model.get_input_embeddings().weight.detach()
-        self._embedding_bits = 16 if embedding.dtype == torch.bfloat16 else 32
-        self._embedding = embedding if self._embedding_bits == 16 else embedding.float()
+        # As torch does, the engine keeps keys and values in the type of the model.
+        self._bits = 16 if embedding.dtype == torch.bfloat16 else 32
+        self._embedding = embedding
         self._norm = self._norm_of(model.language_model.model.norm)
         top, bins = model.config.text_vocab_size, model.config.n_action_bins
         # Bin d - 1 belongs to token V - d, see OpenVLA.action_logits.
@@ -91,7 +92,8 @@ class EngineWeights:
             answers=N_ACTIONS,
             first_token=model.config.text_vocab_size - 1,
             median=int(model.config.bin_choice == 'median'),
-            embedding_bits=self._embedding_bits,
+            embedding_bits=self._bits,
+            memory_bits=self._bits,
             epsilon=config.rms_norm_eps,
         )
 

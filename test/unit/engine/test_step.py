@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from sqil_ros.engine.library import choose_level
 from sqil_ros.errors import EngineError, ParameterError
 from sqil_ros.policy.openvla.checkpoint import load_model
-from sqil_ros.policy.openvla.config import OpenVLAConfig
+from sqil_ros.policy.openvla.config import OpenVLAConfig, tiny
+from sqil_ros.policy.openvla.decoding import PreparedDecoder
 from sqil_ros.policy.openvla.engine_step import EngineStep, engine_step
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, pixels_from_images
@@ -333,11 +334,37 @@ def test_what_the_engine_lacks_is_left_to_torch(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize('bits', [FULL, 4])
-def test_a_model_in_bfloat16_is_computed_in_float32_from_its_weights(bits: int) -> None:
+@pytest.mark.usefixtures('each_level')
+def test_a_model_in_bfloat16_keeps_keys_and_values_so_and_computes_in_float32(
+    bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PreparedDecoder._store
+
+    def rounded(
+        prepared: PreparedDecoder, index: int, start: int, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return store(prepared, index, start, key.bfloat16().float(), value.bfloat16().float())
+
     model = random_network(odd_config(), bits)
-    step = EngineStep(model)
-    batch = moment(model.config, seed=3)
-    assert_same(deepcopy(model).float(), step, batch)
+    step, whole = EngineStep(model), deepcopy(model).float()
+    monkeypatch.setattr(PreparedDecoder, '_store', rounded)
+    # A sum in another order may fall to the other side of a tie.
+    assert_same(whole, step, moment(model.config, seed=3, words=220), tolerance=3e-4)
+
+
+def test_keys_and_values_of_a_model_in_bfloat16_take_half_the_memory() -> None:
+    model = random_model(tiny())
+    text = model.config.text_config()
+    token = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim
+
+    def room(model: OpenVLA) -> int:
+        step = EngineStep(model)
+        small = step.bytes
+        step.make_room(10_000)
+        return step.bytes - small
+
+    saved = room(model) - room(deepcopy(model).bfloat16())
+    assert saved == pytest.approx(2 * token * 10_000, rel=0.01)
 
 
 def test_what_the_engine_has_copied_can_be_let_go() -> None:

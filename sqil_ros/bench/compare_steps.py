@@ -39,7 +39,6 @@ def compare_steps(
     with tqdm(total=len(wanted) * rounds, desc='step', unit='step', disable=None) as bar:
         for name, runner in runners(config, wanted):
             sizes[name] = runner.weight_bytes, runner.resident_bytes
-            runner.act()
             if model == 'tiny':
                 together[name] = runner.act
                 continue

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sqil_ros.bench.products import COMPILED, EAGER
+from sqil_ros.memory import give_back
 from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.engine_step import EngineStep
 from sqil_ros.policy.openvla.processor import Batch
@@ -34,12 +34,12 @@ _MS = 1e3
 
 @dataclass(frozen=True)
 class Runner:
-    """A network that is ready to act.
+    """A network that has acted once.
 
     Attributes:
         act: does one step and returns the milliseconds of every stage of :data:`STAGES`.
         weight_bytes: of all weights as held in memory.
-        resident_bytes: by which this process grew in memory when it was made.
+        resident_bytes: by which this process grew in memory when it was made and acted.
     """
 
     act: Act
@@ -65,13 +65,14 @@ def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runn
         names: ``bf16, torch``, ``bf16, compiled``, ``engine bf16`` or such as ``engine W4A8``.
     """
     for name in names:
-        gc.collect()
+        give_back()
         before = resident_bytes()
         if name in (EAGER, COMPILED):
             act, size = _torch_runner(config, name == COMPILED)
         else:
             act, size = _engine_runner(config, *widths_of(name))
-        gc.collect()
+        act()
+        give_back()
         yield name, Runner(act, size, resident_bytes() - before)
 
 

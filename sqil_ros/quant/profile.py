@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -25,7 +24,6 @@ from sqil_ros.quant.back_ends import AUTO
 from sqil_ros.quant.manifest import (
     FULL_PRECISION,
     MANIFEST_NAME,
-    MEND,
     FileEntry,
     LayerGroup,
     Profile,
@@ -35,6 +33,7 @@ from sqil_ros.quant.manifest import (
 )
 from sqil_ros.quant.primitives import WHOLE_ROW, Quantized
 from sqil_ros.quant.size import model_bytes, packed_layers
+from sqil_ros.quant.tensor_file import TensorFile
 from sqil_ros.quant.weights import LowRank, profile_tensors, put_tensors, skeleton
 
 PROFILES_DIRECTORY = 'profiles'
@@ -192,15 +191,12 @@ def apply_profile(model: nn.Module, directory: Path, back_end: str | None = None
     """
     profile = read_profile(directory)
     path = directory / WEIGHTS_NAME
-    try:
-        with safe_open(path, framework='pt') as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ProfileError(f'{path} is no safetensors file ({error}). {MEND}') from error
-    try:
-        put_tensors(model, tensors, profile.groups, back_end or profile.back_end)
-    except ProfileError as error:
-        raise ProfileError(f'{path}: {error}') from error
+    tables = [f'{n}.weight' for n, part in model.named_modules() if isinstance(part, nn.Embedding)]
+    with TensorFile(path, tables) as tensors:
+        try:
+            put_tensors(model, tensors, profile.groups, back_end or profile.back_end)
+        except ProfileError as error:
+            raise ProfileError(f'{path}: {error}') from error
     return profile
 
 

@@ -25,6 +25,7 @@ from sqil_ros.quant.manifest import MEND, LayerGroup
 from sqil_ros.quant.packing import pack
 from sqil_ros.quant.primitives import WHOLE_ROW, Quantized
 from sqil_ros.quant.selection import linear_layers
+from sqil_ros.quant.tensor_file import TensorFile
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def profile_tensors(
 
 def put_tensors(
     model: nn.Module,
-    tensors: dict[str, Tensor],
+    tensors: TensorFile,
     groups: Sequence[LayerGroup],
     back_end: str,
 ) -> None:
@@ -84,7 +85,7 @@ def put_tensors(
 
     Args:
         model: of the same architecture; its weights may be on the ``meta`` device.
-        tensors: emptied on the way, so that a large profile is not held twice.
+        tensors: taken out one by one, so that a large profile is not held twice.
         groups: the quantised layers and their grids.
         back_end: for the packed layers.
 
@@ -105,7 +106,7 @@ def put_tensors(
         parts = _parts(old, name, group, tensors)
         layers[name] = _packed_layer(old, name, group, parts, back_end)
     rest = {id(old): _fitted(name, old, tensors) for name, old in _rest(model, layers).items()}
-    if tensors:
+    if len(tensors):
         raise ProfileError(
             f'{len(tensors)} tensors have no place in the model, for instance '
             f'{next(iter(tensors))}; use the profile of this checkpoint'
@@ -126,9 +127,7 @@ def _rest(model: nn.Module, layers: Mapping[str, Any]) -> dict[str, Tensor]:
     return dict(rest.values())
 
 
-def _parts(
-    old: nn.Linear, name: str, group: LayerGroup, tensors: dict[str, Tensor]
-) -> dict[str, Tensor]:
+def _parts(old: nn.Linear, name: str, group: LayerGroup, tensors: TensorFile) -> dict[str, Tensor]:
     """The tensors of a layer, popped from ``tensors``, of the shapes that its group promises."""
     grid = group.grid
     has = {
@@ -188,13 +187,13 @@ def _packed_layer(
         raise ProfileError(f'layer {name}: {error}') from error
 
 
-def _fitted(name: str, old: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+def _fitted(name: str, old: Tensor, tensors: TensorFile) -> Tensor:
     """The new value of a parameter or buffer, popped from ``tensors``."""
-    if name not in tensors or tensors[name].shape != old.shape:
-        found = tuple(tensors[name].shape) if name in tensors else 'nothing'
+    found = tensors.shape(name) if name in tensors else None
+    if found != tuple(old.shape):
         raise ProfileError(
-            f'{name} is {found}, the model needs {tuple(old.shape)}; use the profile of this '
-            'checkpoint'
+            f'{name} is {"nothing" if found is None else found}, the model needs '
+            f'{tuple(old.shape)}; use the profile of this checkpoint'
         )
     new = tensors.pop(name).to('cpu' if old.is_meta else old.device, old.dtype)
     return nn.Parameter(new, requires_grad=False) if isinstance(old, nn.Parameter) else new

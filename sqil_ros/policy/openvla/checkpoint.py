@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import CheckpointError
+from sqil_ros.memory import give_back
 from sqil_ros.policy.manifest import read_manifest, write_manifest
 from sqil_ros.policy.openvla.engine_step import AUTO, TORCH, engine_step
 from sqil_ros.policy.openvla.model import OpenVLA
@@ -102,6 +103,7 @@ def load_openvla(
         model = load_model(directory)
     model.to(device)
     step = engine_step(model, engine if device == 'cpu' else TORCH, take=act_only)
+    give_back()
     return OpenVLAPolicy(
         model=model,
         processor=load_processor(directory, manifest.dataset, model),

@@ -8,6 +8,7 @@ at 4 bits never exists at 16.
 from __future__ import annotations
 
 import math
+import tempfile
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +84,8 @@ def random_model(
             if parameter is not None and parameter.is_meta:
                 value = _value(name, parameter)
                 module._parameters[name] = nn.Parameter(value, requires_grad=False)
+    if bits != FULL:
+        _leave_in_a_file(model.get_input_embeddings())
     _mend_buffers(model)
     return model.eval()
 
@@ -112,6 +115,17 @@ def _value(name: str, like: Tensor) -> Tensor:
         return torch.ones(like.shape, dtype=like.dtype)
     spread = 1.0 / math.sqrt(like[0].numel()) if name == 'weight' else _SPREAD
     return torch.empty(like.shape, dtype=like.dtype).normal_(0.0, spread)
+
+
+def _leave_in_a_file(words: nn.Module) -> None:
+    """Read a table from a file, as a profile's is (:mod:`sqil_ros.quant.tensor_file`)."""
+    assert isinstance(words, nn.Embedding)
+    weight = words.weight
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(weight.detach().view(torch.uint8).numpy().data)
+        file.flush()
+        read = torch.from_file(file.name, size=weight.numel(), dtype=weight.dtype)
+    words.weight = nn.Parameter(read.view_as(weight), requires_grad=False)
 
 
 def _mend_buffers(model: OpenVLA) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sqil_ros.bench.energy import EnergyMeter
 from sqil_ros.bench.products import COMPILED, EAGER
+from sqil_ros.bench.shapes import TINY
 from sqil_ros.bench.steps import STAGES, STEP, Act, config_of, runners
 from sqil_ros.bench.turns import ratio
 
@@ -40,7 +41,7 @@ def compare_steps(
         for name, runner in runners(config, wanted):
             sizes[name] = runner.weight_bytes, runner.resident_bytes
             runner.act()
-            if model == 'tiny':
+            if model.startswith(TINY):
                 together[name] = runner.act
                 continue
             for _ in range(rounds):

@@ -29,6 +29,7 @@ _EXAMPLES = """examples:
   sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
   sqil-bench --stage step --model tiny --threads 1 --json docs/results/engine/tiny_step.json
   sqil-bench --stage step --model openvla-7b --rounds 3 --candidates 'engine bf16' 'engine W4A8'
+  sqil-bench --stage step --model openvla-7b-oft --rounds 3 --candidates 'engine W4A8'
   sqil-bench --stage gemm --model tiny --candidates 'engine W4A8' 'engine W4A16'
   sqil-bench --stage table --model tiny --threads 1 --table config/devices/lab_pc.yaml
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sqil_ros.bench.energy import EnergyMeter
 from sqil_ros.bench.products import COMPILED, EAGER
+from sqil_ros.bench.shapes import TINY
 from sqil_ros.bench.steps import STAGES, STEP, Act, config_of, runners
 from sqil_ros.bench.turns import ratio
 
@@ -39,7 +40,7 @@ def compare_steps(
     with tqdm(total=len(wanted) * rounds, desc='step', unit='step', disable=None) as bar:
         for name, runner in runners(config, wanted):
             sizes[name] = runner.weight_bytes, runner.resident_bytes
-            if model == 'tiny':
+            if model.startswith(TINY):
                 together[name] = runner.act
                 continue
             for _ in range(rounds):

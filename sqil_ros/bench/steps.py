@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from sqil_ros.bench.products import COMPILED, EAGER
+from sqil_ros.bench.shapes import CHUNK, LARGE, PARALLEL, TINY
 from sqil_ros.memory import give_back
-from sqil_ros.policy.openvla.config import OpenVLAConfig
+from sqil_ros.policy.openvla.config import L1, OpenVLAConfig, with_l1_head
 from sqil_ros.policy.openvla.engine_step import EngineStep
 from sqil_ros.policy.openvla.processor import Batch
 from sqil_ros.policy.openvla.random_model import FULL, openvla_7b, random_model
@@ -26,7 +27,7 @@ WORDS = 20
 STEP = 'step'
 STAGES = ('vision', 'prefill', 'token', 'decode', STEP)
 """Pictures to tokens of the decoder; prompt to first action token; one more token; prompt to all
-action tokens; everything."""
+action tokens, or to a chunk; everything."""
 
 Act = Callable[[], dict[str, float]]
 _MS = 1e3
@@ -48,8 +49,15 @@ class Runner:
 
 
 def config_of(model: str) -> OpenVLAConfig:
-    """``tiny`` is the committed policy's network, ``openvla-7b`` the published one's."""
-    if model == 'tiny':
+    """``tiny`` is the committed policy's network, ``openvla-7b`` the published one's.
+
+    ``tiny-oft`` and ``openvla-7b-oft`` answer with chunks, the latter for two cameras and eight
+    numbers of proprioception, as published for LIBERO (arXiv 2502.19645).
+    """
+    if model.endswith(PARALLEL):
+        own = {'n_images': 2, 'proprio_dim': 8} if model.startswith(LARGE) else {'stop_token': 1}
+        return with_l1_head(config_of(model.removesuffix(PARALLEL)), CHUNK, **own)
+    if model == TINY:
         folder = share_directory() / 'models' / 'toy_sink_openvla'
         config = OpenVLAConfig.from_pretrained(folder)
         assert isinstance(config, OpenVLAConfig)
@@ -99,21 +107,21 @@ def _engine_runner(
     moment = _moment(config)
     proprio = None if moment.proprio is None else moment.proprio[0]
     step.make_room(WORDS)
+    parallel = config.head == L1
+    answer = step.plan if parallel else step.decode
 
     def act() -> dict[str, float]:
         start = time.perf_counter()
         step.see(moment.pixels[0], proprio)
         seen = time.perf_counter()
-        answer = step.decode(moment.tokens[0])
+        answer(moment.tokens[0])
         end = time.perf_counter()
-        prefill, whole = step.seconds()
-        return {
-            'vision': _MS * (seen - start),
-            'prefill': _MS * prefill,
-            'token': _MS * (whole - prefill) / (len(answer) - 1),
-            'decode': _MS * (end - seen),
-            'step': _MS * (end - start),
-        }
+        found = {'vision': _MS * (seen - start)}
+        if not parallel:
+            prefill, whole = step.seconds()
+            found['prefill'] = _MS * prefill
+            found['token'] = _MS * (whole - prefill) / (config.answers - 1)
+        return found | {'decode': _MS * (end - seen), 'step': _MS * (end - start)}
 
     return act, model_bytes(network).total + step.bytes
 
@@ -121,7 +129,8 @@ def _engine_runner(
 def _torch_runner(config: OpenVLAConfig, compiled: bool) -> tuple[Act, int]:
     """In bfloat16 with keys and values kept: operator by operator, or as torch compiles it."""
     network = random_model(config, FULL)
-    see, answer = network.patch_features, network.predict_tokens
+    see = network.patch_features
+    answer = network.predict_chunk if config.head == L1 else network.predict_tokens
     if compiled:
         see, answer = torch.compile(see), torch.compile(answer)
     moment = _moment(config)

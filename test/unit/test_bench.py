@@ -18,6 +18,7 @@ from sqil_ros.bench.shapes import SHAPES, Shape
 from sqil_ros.bench.steps import STAGES, config_of, runners, widths_of
 from sqil_ros.bench.turns import TRIES, WARM_UP, ratio, take_turns
 from sqil_ros.engine.library import library
+from sqil_ros.policy.openvla.model import OpenVLA
 
 needs_engine = pytest.mark.skipif(library() is None, reason='the engine is not built')
 
@@ -128,6 +129,28 @@ def test_a_runner_has_the_widths_of_its_name(name, widths):
     assert found == name and tuple(times) == STAGES
     assert all(value > 0.0 for value in times.values())
     assert times['vision'] + times['prefill'] + 6 * times['token'] <= times['step']
+
+
+@needs_engine
+@pytest.mark.parametrize('name', [EAGER, 'engine W4A16'])
+def test_a_parallel_answer_is_one_stage(name):
+    config = config_of('tiny-oft')
+    assert config.chunk == 8 and config.dino == config_of('tiny').dino
+    for part in (config.dino, config.siglip, config.text):
+        part['num_hidden_layers'] = 1
+    ((_, runner),) = runners(config, [name])
+    times = runner.act()
+    assert tuple(times) == ('vision', 'decode', 'step')
+    assert all(value > 0.0 for value in times.values())
+
+
+def test_the_large_parallel_network_is_the_published_one():
+    config, plain = config_of('openvla-7b-oft'), config_of('openvla-7b')
+    assert (config.n_images, config.proprio_dim, config.chunk) == (2, 8, 8)
+    assert config.text == plain.text and config.dino == plain.dino
+    with torch.device('meta'):
+        head = OpenVLA(config).action_head
+    assert head.fc1.weight.shape == (4096, 28672) and head.fc2.weight.numel() == 28672
 
 
 @needs_engine

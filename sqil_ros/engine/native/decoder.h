@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "action_head.h"
 #include "head_memory.h"
 #include "products.h"
 
@@ -16,6 +18,8 @@ class Decoder {
   // BOS, `seen_count` rows of `seen`, the other tokens: to the action tokens. False where they
   // exceed the capacity.
   bool answer(const int64_t *tokens, int count, const Rows &seen, int seen_count, int64_t *answer);
+  // The same prompt, then places for the answer: to actions, all at once. Everything sees everything.
+  bool plan(const int64_t *tokens, int count, const Rows &seen, int seen_count, float *actions);
 
   int answers() const { return decoder_.answers; }
   int width() const { return decoder_.width; }
@@ -30,8 +34,13 @@ class Decoder {
 
  private:
   void embed(int64_t token, int row);
-  void forward(int start, int count);
-  void attend(int layer, int start, int count, int from);
+  void embed_prompt(const int64_t *tokens, int count, const Rows &seen, int seen_count);
+  // Rows of the states that are asked for behind the last layer.
+  struct Asked {
+    int from, count;
+  };
+  void forward(int start, int count, Asked asked, bool causal);
+  void attend(int layer, int start, int count, Asked asked, bool causal);
   int choose(const float *logits) const;
 
   const sqil_decoder decoder_;
@@ -41,6 +50,7 @@ class Decoder {
   HeadMemories memories_;  // (layers, key heads)
   Rows scores_;            // (heads)
   Rows answered_, logits_;
+  std::unique_ptr<ActionHead> action_head_;
   double prefill_s_ = 0.0, answer_s_ = 0.0;
 };
 

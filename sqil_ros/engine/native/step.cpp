@@ -62,6 +62,11 @@ int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, 
   return step->decoder.answer(tokens, count, vision.seen(), vision.count(), answer) ? 0 : -1;
 }
 
+int32_t sqil_step_plan(sqil_step *step, const int64_t *tokens, int32_t count, float *actions) {
+  const sqil::Vision &vision = step->vision;
+  return step->decoder.plan(tokens, count, vision.seen(), vision.count(), actions) ? 0 : -1;
+}
+
 void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits) {
   const sqil::Decoder &decoder = step->decoder;
   copy(step->vision.seen(), step->vision.count(), decoder.width(), seen);

@@ -86,13 +86,17 @@ class EngineStep:
         """(L,) prompt without padding to (7,) action tokens, about what was seen last."""
         return self._step.decode(tokens)
 
+    def plan(self, tokens: Tensor) -> Tensor:
+        """(L,) prompt without padding to (K, 7) normalised actions, about what was seen last."""
+        return self._step.plan(tokens)
+
     def make_room(self, words: int) -> None:
         """Take prompts of so many tokens from the next :meth:`see` on."""
         if words > self._step.room:
             self._step = self._with_room_for(-(-words // _WORDS) * _WORDS)
 
     def seconds(self) -> tuple[float, float]:
-        """Of the last answer: until its first token was known, and until all were."""
+        """Of the last answer, see :meth:`Step.seconds`."""
         return self._step.seconds()
 
     def insight(self) -> Insight:
@@ -103,5 +107,5 @@ class EngineStep:
         vision = self._weights.vision
         side = vision.image_side // vision.patch_side // vision.merge
         seen = vision.cameras * side * side + 1
-        decoder = self._weights.decoder(words + seen + 6)
+        decoder = self._weights.decoder(words + seen + self._config.answers + 1)
         return Step(vision, decoder, torch.get_num_threads())

@@ -32,7 +32,9 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       change_(d.capacity, d.width),
       gate_(d.capacity, outputs_of(layers_[0].gate)),
       up_(d.capacity, outputs_of(layers_[0].gate)),
-      memories_(d.layer_count * d.key_heads, d.capacity, d.head_width, d.memory_bits),
+      // A parallel answer is one pass: no layer's keys and values are asked for again.
+      kept_layers_(d.action_head ? 1 : d.layer_count),
+      memories_(kept_layers_ * d.key_heads, d.capacity, d.head_width, d.memory_bits),
       scores_(d.heads, kMostQueryRows * up_to(d.capacity, kTile)),
       answered_(d.answers, d.width),
       logits_(d.answers, outputs_of(d.head)),
@@ -133,6 +135,7 @@ void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) 
   const Kernels &use = kernels();
   const int width = decoder_.head_width, half = width / 2;
   const int queries_per_key = decoder_.heads / decoder_.key_heads;
+  const int memory = layer % kept_layers_ * decoder_.key_heads;
   const float *const cosine = decoder_.cosine + start * half;
   const float *const sine = decoder_.sine + start * half;
   use.rotate(query_.row(asked.from), query_.stride(), asked.count, decoder_.heads, width,
@@ -140,14 +143,13 @@ void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) 
   use.rotate(key_.row(0), key_.stride(), count, decoder_.key_heads, width, cosine, sine);
   for (int head = 0; head < decoder_.key_heads; ++head) {
     use.remember(key_.row(0) + head * width, value_.row(0) + head * width, key_.stride(), count,
-                 width, start, memories_[layer * decoder_.key_heads + head]);
+                 width, start, memories_[memory + head]);
   }
   in_parallel(products_.threads, decoder_.heads, [&](int first, int last) {
     for (int head = first; head < last; ++head) {
       use.attend(query_.row(asked.from) + head * width, query_.stride(), asked.count,
-                 memories_[layer * decoder_.key_heads + head / queries_per_key], start + count,
-                 width, causal, scores_.row(head), attended_.row(asked.from) + head * width,
-                 attended_.stride());
+                 memories_[memory + head / queries_per_key], start + count, width, causal,
+                 scores_.row(head), attended_.row(asked.from) + head * width, attended_.stride());
     }
   });
 }

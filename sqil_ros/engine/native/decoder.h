@@ -47,7 +47,8 @@ class Decoder {
   const std::vector<sqil_decoder_layer> layers_;
   Products products_;
   Rows states_, normed_, query_, key_, value_, attended_, change_, gate_, up_;
-  HeadMemories memories_;  // (layers, key heads)
+  const int kept_layers_;
+  HeadMemories memories_;  // (kept layers, key heads)
   Rows scores_;            // (heads)
   Rows answered_, logits_;
   std::unique_ptr<ActionHead> action_head_;

@@ -67,6 +67,18 @@ def test_packed_weights(grid: Grid) -> None:
         assert_same(model, step, moment(model.config, seed, words=3 + seed))
 
 
+def test_one_layer_s_keys_and_values_are_kept_at_a_time() -> None:
+    def room(layers: int) -> int:
+        sizes = config()
+        sizes.text['num_hidden_layers'] = layers
+        step = EngineStep(random_model(sizes))
+        small = step.bytes
+        step.make_room(1000)
+        return step.bytes - small
+
+    assert room(1) == room(4)
+
+
 @pytest.mark.parametrize('prompt_only', [False, True])
 @pytest.mark.parametrize('bits', [8, 4])
 def test_rounded_activations(bits: int, prompt_only: bool) -> None:

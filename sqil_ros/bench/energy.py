@@ -8,7 +8,11 @@ not energy: that is not read here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar('T')
 
 POWERCAP = Path('/sys/class/powercap')
 _PACKAGES = 'intel-rapl:[0-9]*'  # AMD's too; zones within a package have a second number
@@ -44,6 +48,11 @@ class EnergyMeter:
             for now, then, range_ in zip(self._last, before, self._ranges, strict=True)
         )
         return _MICRO * sum(used)
+
+    def metered(self, work: Callable[[], T]) -> tuple[T, float | None]:
+        """What a piece of work brings, and the joules that it took."""
+        self.joules()
+        return work(), self.joules()
 
     def _read(self) -> list[int]:
         found = [_number(zone / 'energy_uj') for zone in self._zones]

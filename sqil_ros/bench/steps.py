@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sqil_ros.bench.moved import moved_bytes
 from sqil_ros.bench.products import COMPILED, EAGER
 from sqil_ros.bench.shapes import CHUNK, LARGE, PARALLEL, TINY
 from sqil_ros.memory import give_back
 from sqil_ros.policy.openvla.config import L1, OpenVLAConfig, with_l1_head
 from sqil_ros.policy.openvla.engine_step import EngineStep
+from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch
 from sqil_ros.policy.openvla.random_model import FULL, openvla_7b, random_model
 from sqil_ros.quant.size import model_bytes
@@ -41,11 +43,13 @@ class Runner:
         act: does one step and returns the milliseconds of every stage of :data:`STAGES`.
         weight_bytes: of all weights as held in memory.
         resident_bytes: by which this process grew in memory when it was made and acted.
+        moved: bytes of weights that every stage reads.
     """
 
     act: Act
     weight_bytes: int
     resident_bytes: int
+    moved: Mapping[str, int]
 
 
 def config_of(model: str) -> OpenVLAConfig:
@@ -74,14 +78,20 @@ def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runn
     """
     for name in names:
         give_back()
-        before = resident_bytes()
-        if name in (EAGER, COMPILED):
-            act, size = _torch_runner(config, name == COMPILED)
-        else:
-            act, size = _engine_runner(config, *widths_of(name))
-        act()
-        give_back()
-        yield name, Runner(act, size, resident_bytes() - before)
+        yield name, _runner(config, name)
+
+
+def _runner(config: OpenVLAConfig, name: str) -> Runner:
+    before = resident_bytes()
+    network = random_model(config, *widths_of(name))
+    moved = moved_bytes(network)
+    if name in (EAGER, COMPILED):
+        act, size = _torch_act(network, name == COMPILED)
+    else:
+        act, size = _engine_act(network)
+    act()
+    give_back()
+    return Runner(act, size, resident_bytes() - before, moved)
 
 
 def resident_bytes() -> int:
@@ -93,16 +103,15 @@ def resident_bytes() -> int:
 def widths_of(name: str) -> tuple[int, int | None]:
     """Of weights and inputs, from such as ``engine W4A8``; inputs of 16 bits are not rounded."""
     form = name.removeprefix('engine ')
-    if form == 'bf16':
+    if 'bf16' in form:
         return FULL, None
     bits, inputs = form.removeprefix('W').split('A')
     return int(bits), None if int(inputs) == FULL else int(inputs)
 
 
-def _engine_runner(
-    config: OpenVLAConfig, bits: int, activation_bits: int | None
-) -> tuple[Act, int]:
-    network = random_model(config, bits, activation_bits)
+def _engine_act(network: OpenVLA) -> tuple[Act, int]:
+    """Of a network that the engine takes over, and the bytes of its weights and room."""
+    config = network.config
     step = EngineStep(network, take=True)
     moment = _moment(config)
     proprio = None if moment.proprio is None else moment.proprio[0]
@@ -126,9 +135,9 @@ def _engine_runner(
     return act, model_bytes(network).total + step.bytes
 
 
-def _torch_runner(config: OpenVLAConfig, compiled: bool) -> tuple[Act, int]:
+def _torch_act(network: OpenVLA, compiled: bool) -> tuple[Act, int]:
     """In bfloat16 with keys and values kept: operator by operator, or as torch compiles it."""
-    network = random_model(config, FULL)
+    config = network.config
     see = network.patch_features
     answer = network.predict_chunk if config.head == L1 else network.predict_tokens
     if compiled:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sqil_ros.bench.energy import EnergyMeter
+from sqil_ros.bench.energy.meter import EnergyMeter
 from sqil_ros.bench.products import COMPILED, EAGER
 from sqil_ros.bench.shapes import TINY
 from sqil_ros.bench.step_record import StepRecord
@@ -62,7 +62,8 @@ def _measured(model: str, names: list[str], threads: int, rounds: int) -> dict[s
 
     with tqdm(total=len(names) * rounds, desc='step', unit='step', disable=None) as bar:
         for name, runner in runners(config_of(model), names):
-            records[name], acts[name] = StepRecord.of(runner, threads), runner.act
+            records[name] = StepRecord.of(runner, threads, meter.names)
+            acts[name] = runner.act
             del runner
             if not small:
                 take_turns(rounds)

@@ -27,6 +27,7 @@ class StepRecord:
         moved: bytes of weights that every stage reads.
         read_rate: at which as much memory as its weights take is read [GB/s], which no stage that
             reads them can pass.
+        counters: whose energy is counted.
         times: milliseconds of every stage of every step.
         joules: of every step, where they could be read.
         disturbed: steps that something disturbed.
@@ -36,18 +37,20 @@ class StepRecord:
     resident_bytes: int
     moved: Mapping[str, int]
     read_rate: float
+    counters: Sequence[str]
     times: list[dict[str, float]] = field(default_factory=list)
     joules: list[float] = field(default_factory=list)
     disturbed: int = 0
 
     @classmethod
-    def of(cls, runner: Runner, threads: int) -> StepRecord:
+    def of(cls, runner: Runner, threads: int, counters: Sequence[str]) -> StepRecord:
         """An empty one, which does not hold the network."""
         return cls(
             runner.weight_bytes,
             runner.resident_bytes,
             runner.moved,
             read_rate(runner.weight_bytes, threads),
+            counters,
         )
 
     def add(self, times: dict[str, float], joules: float | None, quiet: bool) -> None:
@@ -83,6 +86,7 @@ class StepRecord:
             'read_GBps': round(self.read_rate, 2),
             'of_read': round(rate / self.read_rate, 3),
             'joules': _mean_joules(self.joules) if stage == STEP else None,
+            'joules_of': list(self.counters),
             'disturbed': self.disturbed,
         }
 

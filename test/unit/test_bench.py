@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sqil_ros.bench import compare_steps, turns
-from sqil_ros.bench.__main__ import main
+from sqil_ros.bench.__main__ import chosen, main
 from sqil_ros.bench.contestant import copies
 from sqil_ros.bench.moved import moved_bytes
 from sqil_ros.bench.peers import PEERS, peer_refusal
@@ -70,6 +70,16 @@ def test_a_ratio_is_taken_round_by_round():
     # Twice as fast in every round, on a machine that becomes ten times slower.
     own = torch.tensor([1.0, 1.0, 10.0, 10.0]).numpy()
     assert ratio(2.0 * own, own) == 2.0
+
+
+def test_candidates_are_chosen_by_back_end_and_profile():
+    names = [*CONTESTANTS]
+    assert chosen(names, [], []) == names
+    assert chosen(names, ['W4A8', 'bf16'], ['engine']) == ['engine bf16', 'engine W4A8']
+    assert chosen(names, ['bf16'], ['torch', 'prepacked']) == [EAGER, PREPACKED]
+    assert set(chosen(names, [], ['onnxruntime', 'openvino'])) < set(PEERS)
+    with pytest.raises(SystemExit):
+        main(['--profiles', 'W5A5'])
 
 
 class Network:

@@ -114,6 +114,7 @@ def _nothing(folder: Path) -> None:
     (_film, LIBERO, 'FiLM'),
     (_nothing, (), '--chunk 8 --cameras 2'),
     (_nothing, ('--chunk', '8'), 'cameras None'),
+    (_nothing, ('--chunk', '0', '--cameras', '2'), 'chunk is 0'),
     (lambda f: (f / f'{HEAD}.safetensors').unlink(), LIBERO, 'no action head'),
     (lambda f: (f / f'{HEAD}.safetensors').write_bytes(b'torn'), LIBERO, 'convert it again'),
 ])  # fmt: skip

@@ -3,9 +3,9 @@
 
 Behind an episode's last step there is nothing to imitate. OpenVLA-OFT's release leaves out every
 start whose chunk would reach beyond it (``chunk_act_obs`` of
-``prismatic/vla/datasets/rlds/traj_transforms.py``: starts up to K - 1 steps before the last), so
-that it never sees the end of an episode as a first step. Here these starts stay, and the steps
-that nobody demonstrated have no loss (inference; as ACT pads, arXiv 2304.13705).
+``prismatic/vla/datasets/rlds/traj_transforms.py``), so that the last K - 1 pictures of an episode
+are never seen. Here they are, and steps that nobody demonstrated have no loss (inference; as ACT
+does, arXiv 2304.13705).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sqil-import: a published OpenVLA checkpoint as one of this package, tensor by tensor."""
+"""sqil-import: a published OpenVLA or OpenVLA-OFT as a checkpoint of this package."""
 
 from __future__ import annotations
 

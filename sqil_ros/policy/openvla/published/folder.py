@@ -121,7 +121,7 @@ def network_config(
         CheckpointError: it is of another architecture, or what no tensor tells is not given.
     """
     config, parallel = published.config, f'{HEAD}.model.fc1.weight' in published.files
-    if parallel != (chunk is not None) or parallel != (cameras is not None):
+    if any(parallel != ((given or 0) > 0) for given in (chunk, cameras)):
         raise CheckpointError(
             f'{published.folder} has {"an" if parallel else "no"} action head of OpenVLA-OFT, and '
             f'chunk is {chunk}, cameras {cameras}; with a head give both (--chunk 8 --cameras 2 '

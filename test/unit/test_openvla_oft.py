@@ -26,6 +26,7 @@ from sqil_ros.policy.openvla.processor import Batch
 from sqil_ros.policy.openvla.statistics import dataset_statistics, read_normalizer
 from sqil_ros.policy.openvla.teacher import OpenVLATeacher
 from sqil_ros.policy.openvla.tokenizer import train_tokenizer
+from sqil_ros.quant.profile import read_profile
 from sqil_ros.quant.selection import select_groups, select_layers
 from sqil_ros.types import Observation
 
@@ -191,6 +192,25 @@ def test_profiles_keep_the_head_and_the_projectors(
         assert head is not None and type(head.fc1) is type(head.fc2) is torch.nn.Linear
         errors[name] = np.abs(policy.act(observation).actions - full).mean()
     assert 0.0 < errors['int8_rtn'] < errors['int3_rtn']
+
+
+@pytest.mark.parametrize('method', ['awq', 'gptq', 'smoothquant'])
+def test_methods_that_see_data_see_chunks(
+    checkpoint: Path, observation: Observation, data: Path, tmp_path: Path, method: str
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / 'copy')
+    words = ['--checkpoint', str(copy), '--bits', '4', '--method', method, '--samples', '6']
+    assert quantize([*words, '--calibration', str(data)]) == 0
+    measured = read_profile(copy / 'profiles' / f'int4_{method}').measured
+    assert 0.0 < measured['action_error'] < 1.0
+    found = loaded(copy, f'int4_{method}').act(observation).actions
+    assert found.shape == (CHUNK, 7) and np.isfinite(found).all()
+
+
+def test_a_rotation_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ['--checkpoint', str(checkpoint), '--bits', '4', '--method', 'rotation']
+    assert quantize([*words, '--dry-run']) == 1
+    assert 'choose another method' in capsys.readouterr().err
 
 
 def test_the_last_layer_of_the_head_is_kept_whatever_is_asked_for(model: OpenVLA) -> None:

@@ -27,7 +27,7 @@ class Decoder {
   // Of the last answer.
   const Rows &states() const { return answered_; }
   const Rows &logits() const { return logits_; }
-  // Of the last answer: until its first token is known, and until all are [s].
+  // Of the last answer: until its first token, or the states of a plan, are known, and until all [s].
   double prefill_seconds() const { return prefill_s_; }
   double answer_seconds() const { return answer_s_; }
   int64_t bytes() const;

@@ -151,7 +151,7 @@ int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, 
 int32_t sqil_step_plan(sqil_step *step, const int64_t *tokens, int32_t count, float *actions);
 // What the last step computed, for tests: (seen, width), (answers, width), (answers, bins).
 void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits);
-// Of the last answer: seconds until its first token was known, and until all were.
+// Of the last answer: seconds until its first token (of a plan: its states) was known, and until all.
 void sqil_step_seconds(const sqil_step *step, double *prefill, double *answer);
 // Bytes that a step holds beside the weights.
 int64_t sqil_step_bytes(const sqil_step *step);

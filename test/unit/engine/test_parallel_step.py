@@ -120,7 +120,8 @@ def test_each_kind_of_policy_is_asked_in_its_own_way() -> None:
 
 
 def test_the_places_of_the_answer_need_room_too() -> None:
-    step: Step = EngineStep(random_model(config()))._step
+    engine = EngineStep(random_model(config()))  # holds the weights that the step borrows
+    step: Step = engine._step
     with pytest.raises(EngineError, match=f'1 to {step.room} fit'):
         step.plan(torch.zeros(step.room + 1, dtype=torch.int64))
     step.plan(torch.zeros(step.room, dtype=torch.int64))

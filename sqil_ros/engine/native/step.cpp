@@ -16,7 +16,7 @@ struct sqil_step {
 namespace {
 
 void copy(const sqil::Rows &rows, int count, int width, float *to) {
-  if (!width) return;  // nothing is nowhere
+  if (!width) return;  // there are no rows to point at
   for (int row = 0; row < count; ++row) {
     memcpy(to + int64_t(row) * width, rows.row(row), sizeof(float) * width);
   }

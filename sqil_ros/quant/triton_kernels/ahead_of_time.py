@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile every kernel for a GPU that need not be there: ``python -m ... 90`` for an H200."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from sqil_ros.quant.triton_kernels.few_rows import few_rows
+from sqil_ros.quant.triton_kernels.layout import WIDTHS
+from sqil_ros.quant.triton_kernels.many_rows import many_rows
+from sqil_ros.quant.triton_kernels.round_rows import round_rows
+
+_POINTERS = {
+    'x_at': '*bf16', 'y_at': '*bf16', 'bias_at': '*bf16', 'words_at': '*i32', 'scale_at': '*fp32',
+    'zero_at': '*i8', 'places_at': '*i32', 'step_at': '*fp32', 'static_at': '*fp32',
+    'codes_at': '*i8',
+}  # fmt: skip
+
+
+class Variant(NamedTuple):
+    """A kernel with its compile-time arguments.
+
+    Attributes:
+        name: for people.
+        kernel: to compile.
+        constants: compile-time arguments.
+        pointers: where they differ from the usual.
+        warps: of a program.
+    """
+
+    name: str
+    kernel: Any
+    constants: Mapping[str, Any]
+    pointers: Mapping[str, str] = {}
+    warps: int = 4
+
+
+def variants() -> Iterator[Variant]:
+    """Every kernel as it is launched."""
+    for bits in WIDTHS:
+        for grouped in (False, True)[: 1 + (bits == 3)]:  # where most is taken apart
+            options = {'BITS': bits, 'HAS_ZERO': grouped, 'HAS_BIAS': True, 'GROUPED': grouped}
+            words = 32 if grouped else 128
+            yield Variant(
+                f'few_rows {bits}', few_rows, options | {'OUTPUTS': 4, 'WORDS': words}, {}, 1
+            )
+            for codes in (False, True):
+                tile = {'CODES': codes, 'HAS_PLACES': grouped, 'ROWS': 64, 'OUTPUTS': 64}
+                pointers = {'x_at': '*i8'} if codes else {}
+                yield Variant(f'many_rows {bits}', many_rows, options | tile, pointers)
+    for static in (False, True):
+        constants = {'HIGHEST': 127, 'STATIC': static, 'COLUMNS': 2048}
+        yield Variant('round_rows', round_rows, constants)
+
+
+def compiled(variant: Variant, architecture: int) -> Any:
+    """The kernel as Triton hands it to the driver.
+
+    Args:
+        variant: what to compile.
+        architecture: compute capability without its point.
+    """
+    pointers = {**_POINTERS, **variant.pointers}
+    kinds = {
+        name: 'constexpr' if name in variant.constants else pointers.get(name, 'i32')
+        for name in variant.kernel.arg_names
+    }
+    # As for the shapes of large models: every number and address a multiple of 16.
+    even = {
+        (index,): [['tt.divisibility', 16]]
+        for index, kind in enumerate(kinds.values())
+        if kind != 'constexpr'
+    }
+    source = ASTSource(variant.kernel, kinds, dict(variant.constants), even)
+    target = GPUTarget('cuda', architecture, 32)
+    return triton.compile(source, target, {'num_warps': variant.warps, 'num_stages': 2})
+
+
+def main() -> int:
+    """Compile all and say how large each is."""
+    for variant in variants():
+        code = compiled(variant, int(sys.argv[1])).asm['cubin']
+        print(f'{variant.name:12} {len(code):8} bytes')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -55,7 +55,7 @@ class Cuda:
         from sqil_ros.quant.triton_kernels import products  # only where there is Triton
 
         rows = x.reshape(-1, shape.in_features)
-        rows = (rows if rows.dtype in _known_types() else rows.float()).contiguous()
+        rows = (rows if rows.dtype in known_types() else rows.float()).contiguous()
         words = storage.view(torch.int32)
         if inputs is None or not inputs.meant_for(x):
             y = products.product(rows, words, steps, bias, shape)
@@ -78,7 +78,7 @@ def device_refusal(device: torch.device) -> str:
     return ''
 
 
-def _known_types() -> tuple[torch.dtype, ...]:
+def known_types() -> tuple[torch.dtype, ...]:
     """Triton 3.7's interpreter multiplies the bits of bfloat16 as if they were whole numbers."""
     return _TYPES[:2] if interpreted() else _TYPES
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -14,12 +15,15 @@ from triton.compiler import ASTSource
 from sqil_ros.quant.triton_kernels.few_rows import few_rows
 from sqil_ros.quant.triton_kernels.layout import WIDTHS
 from sqil_ros.quant.triton_kernels.many_rows import many_rows
+from sqil_ros.quant.triton_kernels.mixed_rows import mixed_rows
+from sqil_ros.quant.triton_kernels.products import many_tile
 from sqil_ros.quant.triton_kernels.round_rows import round_rows
 
 _POINTERS = {
     'x_at': '*bf16', 'y_at': '*bf16', 'bias_at': '*bf16', 'words_at': '*i32', 'scale_at': '*fp32',
     'zero_at': '*i8', 'places_at': '*i32', 'step_at': '*fp32', 'static_at': '*fp32',
-    'codes_at': '*i8',
+    'codes_at': '*i8', 'tiles_at': '*i32', 'kept_at': '*bf16',
+    **{f'words_{bits}_at': '*i32' for bits in WIDTHS},
 }  # fmt: skip
 
 
@@ -51,9 +55,12 @@ def variants() -> Iterator[Variant]:
                 f'few_rows {bits}', few_rows, options | {'OUTPUTS': 4, 'WORDS': words}, {}, 1
             )
             for codes in (False, True):
-                tile = {'CODES': codes, 'HAS_PLACES': grouped, 'ROWS': 64, 'OUTPUTS': 64}
+                tile = many_tile(280, bits, torch.bfloat16)
+                constants = options | {'CODES': codes, 'HAS_PLACES': grouped} | tile
                 pointers = {'x_at': '*i8'} if codes else {}
-                yield Variant(f'many_rows {bits}', many_rows, options | tile, pointers)
+                yield Variant(f'many_rows {bits}', many_rows, constants, pointers)
+    options = {'HAS_ZERO': False, 'HAS_BIAS': True, 'WORDS': 128}
+    yield Variant('mixed_rows', mixed_rows, options, {}, 1)
     for static in (False, True):
         constants = {'HIGHEST': 127, 'STATIC': static, 'COLUMNS': 2048}
         yield Variant('round_rows', round_rows, constants)

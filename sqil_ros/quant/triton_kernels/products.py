@@ -18,8 +18,10 @@ from sqil_ros.quant.triton_kernels.round_rows import round_rows
 FEW = 8
 """Rows up to which reading the weights takes longer than multiplying them."""
 
+FEW_WORDS = 128
+"""Of a row at a time: 16 bytes for every thread of a warp."""
+
 _PROGRAMS = 1056  # of one warp: eight for each of the 132 multiprocessors of an H200
-_WORDS = 128  # of a row at a time, 16 bytes for every thread
 _OUTPUTS = 4
 _COLUMNS = 2048
 
@@ -102,13 +104,17 @@ def few_tile(shape: LayerShape) -> dict[str, int]:
     outputs = _OUTPUTS
     while outputs > 1 and triton.cdiv(shape.out_features, outputs) < _PROGRAMS:
         outputs //= 2
-    return {'OUTPUTS': outputs, 'WORDS': LANES if shape.groups > 1 else _WORDS}
+    return {'OUTPUTS': outputs, 'WORDS': LANES if shape.groups > 1 else FEW_WORDS}
 
 
-def many_tile(rows: int, dtype: torch.dtype) -> dict[str, int]:
-    """Tile of :func:`many_rows`; tensor cores want at least 16 rows."""
-    tokens = min(64, max(16, triton.next_power_of_2(rows)))
-    return {'ROWS': tokens, 'OUTPUTS': 16 if tokens < 64 or dtype == torch.float32 else 64}
+def many_tile(rows: int, bits: int, dtype: torch.dtype) -> dict[str, int]:
+    """Tile of :func:`many_rows`: tensor cores want 16 rows, 100 KB of shared memory hold 64.
+
+    The inputs of a word's codes are there together, twice as many for 2 and 3 bits as for 4.
+    """
+    most = 32 if bits < 4 or dtype == torch.float32 else 64
+    tokens = min(most, max(16, triton.next_power_of_2(rows)))
+    return {'ROWS': tokens, 'OUTPUTS': 16 if tokens == 16 else most}
 
 
 def _many(
@@ -117,7 +123,7 @@ def _many(
 ) -> Tensor:  # fmt: skip
     if y is None:
         y = torch.empty(len(x), shape.out_features, dtype=dtype, device=x.device)
-    tile = many_tile(len(x), dtype)
+    tile = many_tile(len(x), shape.bits, dtype)
     grid = (
         triton.cdiv(shape.out_features, tile['OUTPUTS']),
         triton.cdiv(len(x), tile['ROWS']),

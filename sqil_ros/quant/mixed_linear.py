@@ -136,7 +136,7 @@ class MixedLinear(nn.Linear):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MixedLinear:
         super()._apply(fn, recurse)
-        self._cuda_bands = None
+        self._cuda_bands = None  # it holds tensors of the device that was
         return self
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

@@ -20,18 +20,22 @@ from transformers import LlamaModel
 class PreparedDecoder:
     """The keys and values of a sequence whose length N is known before it begins."""
 
-    def __init__(self, decoder: LlamaModel, mask: Tensor, positions: Tensor) -> None:
+    def __init__(
+        self, decoder: LlamaModel, mask: Tensor, positions: Tensor, padded: bool | None = None
+    ) -> None:
         """Make room.
 
         Args:
             decoder: whose layers compute.
             mask: (B, N) 1 where a token of the prompt or of the answer counts, 0 for padding.
             positions: (B, N) rotary positions.
+            padded: whether there may be padding; None looks, for which a GPU must be waited for.
         """
         config = decoder.config
         self._decoder = decoder
         self._layers = [_Layer(layer, config.rms_norm_eps) for layer in decoder.layers]
-        self._mask = None if bool(mask.all()) else mask.bool()
+        padded = not bool(mask.all()) if padded is None else padded
+        self._mask = mask.bool() if padded else None
         self._positions = positions
         self._filled = 0
         self._heads = (config.num_attention_heads, config.num_key_value_heads)

@@ -12,8 +12,10 @@ DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 @pytest.fixture
-def device() -> torch.device:
-    """Where kernels run in tests."""
+def device(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """Where kernels run in tests; the interpreter takes fewer and larger programs."""
     if reason := device_refusal(DEVICE):
         pytest.skip(reason)
+    if DEVICE.type == 'cpu':
+        monkeypatch.setattr('sqil_ros.quant.triton_kernels.products._PROGRAMS', 1)
     return DEVICE

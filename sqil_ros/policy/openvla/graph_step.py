@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole control step of an OpenVLA as one CUDA graph: pictures and prompt in, seven ids out.
+
+A step of openvla-7b is some thousand kernels. Launched one by one they take longer than what they
+compute; a graph launches them at once, but always on the same memory. So the inputs have their
+place, prompts are filled up to the length of a bucket, and every choice is made on the GPU.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sqil_ros.policy.openvla.config import N_ACTIONS
+from sqil_ros.policy.openvla.decoding import PreparedDecoder, one_by_one
+from sqil_ros.policy.openvla.gpu import named_gpu_errors
+from sqil_ros.policy.openvla.model import OpenVLA, positions
+from sqil_ros.policy.openvla.processor import Batch
+from sqil_ros.quant.size import back_end_names
+
+BUCKET = 32
+"""Words that prompts are filled up to a multiple of; 32 make a prefill of 288 in openvla-7b."""
+
+_WARM_UP = 3
+
+
+class StaticStep:
+    """A step on memory that stays where it is; :meth:`run` is what a graph captures.
+
+    It runs on any device, operator by operator where there is no graph.
+
+    Attributes:
+        answer: (7,) action tokens of the last run.
+    """
+
+    def __init__(self, model: OpenVLA, words: int) -> None:
+        """Make room.
+
+        Args:
+            model: ready for inference.
+            words: of the longest prompt.
+        """
+        config, weight = model.config, model.projector.fc1.weight
+        make = {'dtype': weight.dtype, 'device': weight.device}
+        side = config.image_size
+        self._model = model
+        self._batch = Batch(
+            torch.zeros(1, config.n_images, 6, side, side, **make),
+            torch.zeros(1, words, dtype=torch.long, device=weight.device),
+            torch.ones(1, words, dtype=torch.long, device=weight.device),
+            torch.zeros(1, config.proprio_dim, **make) if config.proprio_dim else None,
+        )
+        self.answer = torch.zeros(N_ACTIONS, dtype=torch.long, device=weight.device)
+
+    def see(self, pixels: Tensor, proprio: Tensor | None) -> None:
+        """Take (cameras, 6, S, S) pixels and (P,) proprioception."""
+        self._batch.pixels[0].copy_(pixels, non_blocking=True)
+        if self._batch.proprio is not None:
+            assert proprio is not None
+            self._batch.proprio[0].copy_(proprio, non_blocking=True)
+
+    def read(self, words: Tensor) -> None:
+        """Take a prompt of (L,) tokens."""
+        tokens, mask = self._batch.tokens[0], self._batch.mask[0]
+        for held, news in ((tokens, words), (mask, torch.ones_like(words))):
+            held.zero_()
+            held[: len(words)].copy_(news, non_blocking=True)
+
+    def run(self) -> None:
+        """From what was taken to :attr:`answer`; nothing in it waits for the device."""
+        model, batch = self._model, self._batch
+        inputs, mask = model.embed(batch, model.patch_features(batch.pixels))
+        whole = torch.cat([mask, mask.new_ones(1, N_ACTIONS - 1)], dim=1)
+        prepared = PreparedDecoder(model.language_model.model, whole, positions(whole), True)
+        tokens = one_by_one(
+            prepared,
+            inputs,
+            last=mask.cumsum(1).argmax(1),
+            choose=lambda states: model.choose_tokens(model.action_logits(states)),
+            embed=model.language_model.get_input_embeddings(),
+            count=N_ACTIONS,
+        )
+        self.answer.copy_(tokens[0])
+
+    @property
+    def bytes(self) -> int:
+        """Memory of inputs and answer."""
+        batch = self._batch
+        held = [batch.pixels, batch.tokens, batch.mask, batch.proprio, self.answer]
+        return sum(t.numel() * t.element_size() for t in held if t is not None)
+
+
+class GraphStep:
+    """One control step, batch 1, in two calls, as :class:`EngineStep` is on a CPU."""
+
+    released = 0
+
+    def __init__(self, model: OpenVLA) -> None:
+        """Capture the step for prompts of one bucket.
+
+        Args:
+            model: on the device that computes, ready for inference; it must stay as it is.
+
+        Raises:
+            EngineError: memory does not suffice, or the GPU fails.
+        """
+        self._model, self._device = model, model.device
+        self._steps: dict[int, tuple[StaticStep, torch.cuda.CUDAGraph | None]] = {}
+        self._captured = 0
+        self.make_room(BUCKET)
+
+    @property
+    def name(self) -> str:
+        """Who launches and who multiplies, for the status."""
+        launches = 'static' if self._graph is None else 'graph'
+        return f'{launches}/{back_end_names(self._model)}'
+
+    @property
+    def bytes(self) -> int:
+        """Memory beside the model's own."""
+        return self._captured + sum(step.bytes for step, _ in self._steps.values())
+
+    def make_room(self, words: int) -> None:
+        """Take prompts of so many tokens from the next :meth:`see` on.
+
+        Raises:
+            EngineError: memory does not suffice, or the GPU fails.
+        """
+        room = -(-words // BUCKET) * BUCKET
+        if room not in self._steps:
+            with named_gpu_errors(self._device):
+                self._steps[room] = self._made(room)
+        self._step, self._graph = self._steps[room]
+
+    def see(self, pixels: Tensor, proprio: Tensor | None) -> None:
+        """Take (cameras, 6, S, S) pixels and (P,) proprioception; computed in :meth:`decode`."""
+        with named_gpu_errors(self._device), torch.inference_mode():
+            self._step.see(pixels, proprio)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """(L,) prompt without padding to (7,) action tokens on the CPU, about what was seen last.
+
+        Raises:
+            EngineError: the GPU fails.
+        """
+        with named_gpu_errors(self._device), torch.inference_mode():
+            self._step.read(tokens)
+            self.replay()
+            return self._step.answer.cpu()
+
+    def replay(self) -> None:
+        """The step itself, again with the same inputs; on a GPU it returns at once."""
+        if self._graph is None:
+            self._step.run()
+        else:
+            self._graph.replay()
+
+    @torch.inference_mode()
+    def _made(self, words: int) -> tuple[StaticStep, torch.cuda.CUDAGraph | None]:
+        step = StaticStep(self._model, words)
+        if self._device.type != 'cuda':
+            return step, None
+        before = torch.cuda.memory_reserved(self._device)
+        graph = captured(step, self._device)
+        self._captured += torch.cuda.memory_reserved(self._device) - before
+        return step, graph
+
+
+def captured(step: StaticStep, device: torch.device) -> torch.cuda.CUDAGraph:
+    """A graph of :meth:`StaticStep.run`; what it compiles or chooses at first is done before."""
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UP):
+                step.run()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            step.run()
+    return graph

@@ -128,6 +128,6 @@ def _ready(
     check_engine(engine)
     if device.type == 'cuda':
         onto_gpu(model, device)
-        return None if engine == TORCH else GraphStep(model)
+        return None if engine == TORCH else GraphStep(model, take=act_only)
     model.to(device)
     return engine_step(model, engine if device.type == 'cpu' else TORCH, take=act_only)

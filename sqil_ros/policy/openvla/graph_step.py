@@ -8,8 +8,11 @@ place, prompts are filled up to the length of a bucket, and every choice is made
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from sqil_ros.policy.openvla.config import N_ACTIONS
 from sqil_ros.policy.openvla.decoding import PreparedDecoder, one_by_one
@@ -33,17 +36,19 @@ class StaticStep:
         answer: (7,) action tokens of the last run.
     """
 
-    def __init__(self, model: OpenVLA, words: int) -> None:
+    def __init__(self, model: OpenVLA, head: Tensor, words: int) -> None:
         """Make room.
 
         Args:
             model: ready for inference.
+            head: (bins, width) of :func:`action_head`.
             words: of the longest prompt.
         """
         config, weight = model.config, model.projector.fc1.weight
-        make = {'dtype': weight.dtype, 'device': weight.device}
+        make: dict[str, Any] = {'dtype': weight.dtype, 'device': weight.device}
         side = config.image_size
         self._model = model
+        self._head = head
         self._batch = Batch(
             torch.zeros(1, config.n_images, 6, side, side, **make),
             torch.zeros(1, words, dtype=torch.long, device=weight.device),
@@ -76,7 +81,7 @@ class StaticStep:
             prepared,
             inputs,
             last=mask.cumsum(1).argmax(1),
-            choose=lambda states: model.choose_tokens(model.action_logits(states)),
+            choose=lambda states: model.choose_tokens(linear(states, self._head)),
             embed=model.language_model.get_input_embeddings(),
             count=N_ACTIONS,
         )
@@ -93,20 +98,26 @@ class StaticStep:
 class GraphStep:
     """One control step, batch 1, in two calls, as :class:`EngineStep` is on a CPU."""
 
-    released = 0
-
-    def __init__(self, model: OpenVLA) -> None:
+    def __init__(self, model: OpenVLA, take: bool = False) -> None:
         """Capture the step for prompts of one bucket.
 
         Args:
             model: on the device that computes, ready for inference; it must stay as it is.
+            take: let the model go of the rows of its head that no action needs; it cannot answer
+                without this step any more.
 
         Raises:
             EngineError: memory does not suffice, or the GPU fails.
         """
         self._model, self._device = model, model.device
         self._steps: dict[int, tuple[StaticStep, torch.cuda.CUDAGraph | None]] = {}
-        self._captured = 0
+        self._captured = self.released = 0
+        self._head = action_head(model)
+        lm_head = model.language_model.lm_head
+        if take and type(lm_head) is nn.Linear:
+            self.released = lm_head.weight.numel()
+            # Every operator refuses a weight of no size.
+            lm_head.weight = nn.Parameter(lm_head.weight.new_empty(0), requires_grad=False)
         self.make_room(BUCKET)
 
     @property
@@ -118,7 +129,8 @@ class GraphStep:
     @property
     def bytes(self) -> int:
         """Memory beside the model's own."""
-        return self._captured + sum(step.bytes for step, _ in self._steps.values())
+        own = self._head.numel() * self._head.element_size()
+        return own + self._captured + sum(step.bytes for step, _ in self._steps.values())
 
     def make_room(self, words: int) -> None:
         """Take prompts of so many tokens from the next :meth:`see` on.
@@ -157,13 +169,20 @@ class GraphStep:
 
     @torch.inference_mode()
     def _made(self, words: int) -> tuple[StaticStep, torch.cuda.CUDAGraph | None]:
-        step = StaticStep(self._model, words)
+        step = StaticStep(self._model, self._head, words)
         if self._device.type != 'cuda':
             return step, None
         before = torch.cuda.memory_reserved(self._device)
         graph = captured(step, self._device)
         self._captured += torch.cuda.memory_reserved(self._device) - before
         return step, graph
+
+
+def action_head(model: OpenVLA) -> Tensor:
+    """(bins, width): the rows of the head that :meth:`OpenVLA.action_logits` uses, in its order."""
+    top, bins = model.config.text_vocab_size, model.config.n_action_bins
+    rows = model.language_model.lm_head.weight[top - bins : top].detach()
+    return rows.to(model.projector.fc1.weight.dtype).flip(0).contiguous()
 
 
 def captured(step: StaticStep, device: torch.device) -> torch.cuda.CUDAGraph:

@@ -142,6 +142,18 @@ def test_a_policy_acts_through_the_step(policy: OpenVLAPolicy, observation: Obse
     assert graph.describe().weight_bytes == plain.describe().weight_bytes + step.bytes
 
 
+def test_the_head_shrinks_to_the_rows_of_actions() -> None:
+    network, twin = model(), model()
+    step, batch = GraphStep(network, take=True), moment(twin, 0, 9)
+    assert step.released == 352 * 32
+    step.see(batch.pixels[0], batch.proprio[0] if batch.proprio is not None else None)
+    with torch.inference_mode():
+        expected = twin.predict_tokens(batch, twin.patch_features(batch.pixels))
+        assert torch.equal(step.decode(batch.tokens[0]), expected[0])
+        with pytest.raises(RuntimeError):
+            network.predict_tokens(batch, twin.patch_features(batch.pixels))
+
+
 def test_half_precision_keeps_what_must_not_be_rounded() -> None:
     network = model()
     name = next(n for names in select_layers(network).values() for n in names)

@@ -179,7 +179,7 @@ class GraphStep:
 
 
 def action_head(model: OpenVLA) -> Tensor:
-    """(bins, width): the rows of the head that :meth:`OpenVLA.action_logits` uses, in its order."""
+    """(bins, width) rows of the head, in the order of :meth:`OpenVLA.action_logits`."""
     top, bins = model.config.text_vocab_size, model.config.n_action_bins
     rows = model.language_model.lm_head.weight[top - bins : top].detach()
     return rows.to(model.projector.fc1.weight.dtype).flip(0).contiguous()

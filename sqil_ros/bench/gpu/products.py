@@ -149,7 +149,7 @@ def compared(shape: Shape, rows: int, rounds: int, read: float) -> list[dict[str
             continue
         try:
             works[name], sizes[name] = _chain(make, shape, x)
-        except Exception as error:  # noqa: BLE001 - a foreign library may refuse in any way
+        except Exception as error:  # a foreign library may refuse in any way
             if name not in _PEERS:
                 raise
             print(f'{name} is left out at {shape}: {error!r}', flush=True)

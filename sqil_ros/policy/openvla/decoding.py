@@ -9,12 +9,19 @@ takes longer than the arithmetic of a small decoder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from transformers import LlamaModel
+
+
+class Decoder(Protocol):
+    """Whatever keeps the keys and values of a sequence."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, n, width) next embeddings to their (B, n, width) last states."""
 
 
 class PreparedDecoder:
@@ -119,7 +126,7 @@ class _Layer:
 
 
 def one_by_one(
-    prepared: PreparedDecoder, prompt: Tensor, last: Tensor, choose: Callable[[Tensor], Tensor],
+    prepared: Decoder, prompt: Tensor, last: Tensor, choose: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor], count: int,
 ) -> Tensor:  # fmt: skip
     """(B, count) tokens, each chosen from the state that the one before it led to.

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from sqil_ros.policy.openvla.config import N_ACTIONS
-from sqil_ros.policy.openvla.decoding import PreparedDecoder, one_by_one
+from sqil_ros.policy.openvla.decoding import Decoder, PreparedDecoder, one_by_one
+from sqil_ros.policy.openvla.fused_decoding import FusedDecoder, FusedLayers, fusing_refusal
 from sqil_ros.policy.openvla.gpu import named_gpu_errors
 from sqil_ros.policy.openvla.model import OpenVLA, positions
 from sqil_ros.policy.openvla.processor import Batch
@@ -36,19 +37,22 @@ class StaticStep:
         answer: (7,) action tokens of the last run.
     """
 
-    def __init__(self, model: OpenVLA, head: Tensor, words: int) -> None:
+    def __init__(
+        self, model: OpenVLA, head: Tensor, words: int, layers: FusedLayers | None = None
+    ) -> None:
         """Make room.
 
         Args:
             model: ready for inference.
             head: (bins, width) of :func:`action_head`.
+            layers: of the decoder, to compute in the GPU's kernels; None for torch's operators.
             words: of the longest prompt.
         """
         config, weight = model.config, model.projector.fc1.weight
         make: dict[str, Any] = {'dtype': weight.dtype, 'device': weight.device}
         side = config.image_size
         self._model = model
-        self._head = head
+        self._head, self._layers = head, layers
         self._batch = Batch(
             torch.zeros(1, config.n_images, 6, side, side, **make),
             torch.zeros(1, words, dtype=torch.long, device=weight.device),
@@ -76,7 +80,11 @@ class StaticStep:
         model, batch = self._model, self._batch
         inputs, mask = model.embed(batch, model.patch_features(batch.pixels))
         whole = torch.cat([mask, mask.new_ones(1, N_ACTIONS - 1)], dim=1)
-        prepared = PreparedDecoder(model.language_model.model, whole, positions(whole), True)
+        prepared: Decoder
+        if self._layers is None:
+            prepared = PreparedDecoder(model.language_model.model, whole, positions(whole), True)
+        else:
+            prepared = FusedDecoder(self._layers, whole, positions(whole))
         tokens = one_by_one(
             prepared,
             inputs,
@@ -98,13 +106,14 @@ class StaticStep:
 class GraphStep:
     """One control step, batch 1, in two calls, as :class:`EngineStep` is on a CPU."""
 
-    def __init__(self, model: OpenVLA, take: bool = False) -> None:
+    def __init__(self, model: OpenVLA, take: bool = False, fused: bool | None = None) -> None:
         """Capture the step for prompts of one bucket.
 
         Args:
             model: on the device that computes, ready for inference; it must stay as it is.
             take: let the model go of the rows of its head that no action needs; it cannot answer
                 without this step any more.
+            fused: whether the decoder computes in the GPU's kernels; None where there is one.
 
         Raises:
             EngineError: memory does not suffice, or the GPU fails.
@@ -112,6 +121,10 @@ class GraphStep:
         self._model, self._device = model, model.device
         self._steps: dict[int, tuple[StaticStep, torch.cuda.CUDAGraph | None]] = {}
         self._captured = self.released = 0
+        fused = self._device.type == 'cuda' if fused is None else fused
+        fused = fused and not fusing_refusal(model)
+        with named_gpu_errors(self._device):
+            self._layers = FusedLayers(model.language_model.model) if fused else None
         self._head = action_head(model)
         lm_head = model.language_model.lm_head
         if take and type(lm_head) is nn.Linear:
@@ -169,7 +182,7 @@ class GraphStep:
 
     @torch.inference_mode()
     def _made(self, words: int) -> tuple[StaticStep, torch.cuda.CUDAGraph | None]:
-        step = StaticStep(self._model, self._head, words)
+        step = StaticStep(self._model, self._head, words, self._layers)
         if self._device.type != 'cuda':
             return step, None
         before = torch.cuda.memory_reserved(self._device)

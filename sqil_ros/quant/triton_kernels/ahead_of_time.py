@@ -12,6 +12,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from sqil_ros.quant.triton_kernels.decoder_parts import (
+    add_norm,
+    attend_one,
+    gate,
+    turn_and_store,
+)
 from sqil_ros.quant.triton_kernels.few_rows import few_rows
 from sqil_ros.quant.triton_kernels.layout import WIDTHS
 from sqil_ros.quant.triton_kernels.many_rows import many_rows
@@ -20,9 +26,13 @@ from sqil_ros.quant.triton_kernels.products import many_tile
 from sqil_ros.quant.triton_kernels.round_rows import round_rows
 
 _POINTERS = {
+    **{f'{name}_at': '*bf16' for name in (
+        'states', 'change', 'gain', 'normed', 'joined', 'cosine', 'sine', 'query', 'keys',
+        'values', 'out',
+    )},
     'x_at': '*bf16', 'y_at': '*bf16', 'bias_at': '*bf16', 'words_at': '*i32', 'scale_at': '*fp32',
     'zero_at': '*i8', 'places_at': '*i32', 'step_at': '*fp32', 'static_at': '*fp32',
-    'codes_at': '*i8', 'tiles_at': '*i32', 'kept_at': '*bf16',
+    'seen_at': '*i8', 'codes_at': '*i8', 'tiles_at': '*i32', 'kept_at': '*bf16',
     **{f'words_{bits}_at': '*i32' for bits in WIDTHS},
 }  # fmt: skip
 
@@ -61,6 +71,12 @@ def variants() -> Iterator[Variant]:
                 yield Variant(f'many_rows {bits}', many_rows, constants, pointers)
     options = {'HAS_ZERO': False, 'HAS_BIAS': True, 'WORDS': 128}
     yield Variant('mixed_rows', mixed_rows, options, {}, 1)
+    yield Variant('add_norm', add_norm, {'ADD': True, 'WIDTH': 4096}, {'epsilon': 'fp32'}, 8)
+    heads = {'HEADS': 32, 'KEY_HEADS': 32, 'HALF': 64, 'LANES': 64}
+    yield Variant('turn_and_store', turn_and_store, heads, {}, 1)
+    heads = {'GROUP': 1, 'WIDTH': 128, 'LANES': 128, 'KEYS': 32}
+    yield Variant('attend_one', attend_one, heads, {'scale': 'fp32'})
+    yield Variant('gate', gate, {'BLOCK': 1024})
     for static in (False, True):
         constants = {'HIGHEST': 127, 'STATIC': static, 'COLUMNS': 2048}
         yield Variant('round_rows', round_rows, constants)
@@ -82,7 +98,7 @@ def compiled(variant: Variant, architecture: int) -> Any:
     even = {
         (index,): [['tt.divisibility', 16]]
         for index, kind in enumerate(kinds.values())
-        if kind != 'constexpr'
+        if kind not in ('constexpr', 'fp32')
     }
     source = ASTSource(variant.kernel, kinds, dict(variant.constants), even)
     target = GPUTarget('cuda', architecture, 32)

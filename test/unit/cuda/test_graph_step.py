@@ -25,6 +25,7 @@ from sqil_ros.quant.mixed_linear import MixedLinear
 from sqil_ros.quant.mixed_rows import ROW_WIDTHS, quantize_rows
 from sqil_ros.quant.primitives import quantize
 from sqil_ros.quant.selection import select_layers
+from sqil_ros.quant.size import model_bytes
 from sqil_ros.types import Observation
 
 
@@ -129,6 +130,37 @@ def test_the_kernels_of_the_gpu_give_the_same_tokens(device: torch.device) -> No
     assert step.name.endswith('/cuda')
     step.see(batch.pixels[0], None)
     assert torch.equal(step.decode(batch.tokens[0]), expected[0])
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_the_fused_decoder_gives_the_same_tokens(device: torch.device, packed: bool) -> None:
+    """Padded prompts, heads that share keys, joined layers that are held once."""
+    network = model(3, n_images=1, proprio_dim=0)
+    batch = moment(network, 1, 6)
+    decoder = network.language_model.model
+    if packed:
+        attention = decoder.layers[0].self_attn
+        for name in ('q_proj', 'k_proj', 'v_proj'):
+            layer = PackedLinear.from_linear(getattr(attention, name), 4, 'reference')
+            setattr(attention, name, layer)
+    with torch.inference_mode():
+        expected = network.predict_tokens(batch, network.patch_features(batch.pixels))
+    network.to(device)
+    for module in network.modules():
+        if isinstance(module, PackedLinear):
+            module.use('cuda')
+    size = model_bytes(network).total
+    step = GraphStep(network, fused=True)
+    assert model_bytes(network).total == size
+    up, gate = decoder.layers[0].mlp.up_proj, decoder.layers[0].mlp.gate_proj
+    assert up.weight.data_ptr() == gate.weight.data_ptr() + 4 * gate.weight.numel()
+    step.see(batch.pixels[0], None)
+    assert torch.equal(step.decode(batch.tokens[0]), expected[0])
+    with torch.inference_mode():
+        on_device = batch.to(device, torch.float32)
+        features = network.patch_features(on_device.pixels)
+        again = network.predict_tokens(on_device, features)
+    assert torch.equal(again.cpu(), expected)
 
 
 def test_a_policy_acts_through_the_step(policy: OpenVLAPolicy, observation: Observation) -> None:

@@ -142,8 +142,13 @@ class GraphStep:
     @property
     def bytes(self) -> int:
         """Memory beside the model's own."""
-        own = self._head.numel() * self._head.element_size()
-        return own + self._captured + sum(step.bytes for step, _ in self._steps.values())
+        steps = sum(step.bytes for step, _ in self._steps.values())
+        return self.head_bytes + self._captured + steps
+
+    @property
+    def head_bytes(self) -> int:
+        """Memory of the rows of the head that it holds."""
+        return self._head.numel() * self._head.element_size()
 
     def make_room(self, words: int) -> None:
         """Take prompts of so many tokens from the next :meth:`see` on.

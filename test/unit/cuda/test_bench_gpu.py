@@ -15,7 +15,10 @@ from sqil_ros.bench.gpu.products import product_row
 from sqil_ros.bench.gpu.steps import CANDIDATES, EAGER, HALF, W4A8, W4A16, bars, step_rows
 from sqil_ros.bench.operations import layer_uses
 from sqil_ros.bench.shapes import Shape
+from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.random_model import openvla_7b
+from sqil_ros.quant.selection import select_layers
+from sqil_ros.quant.triton_kernels.layout import row_words
 
 CONFIG = openvla_7b(layers=2)
 
@@ -65,14 +68,29 @@ def test_floors_follow_the_rates() -> None:
     assert whole_head.token_bytes - work.token_bytes == 2 * rows * 4096
 
 
+def test_four_bits_of_openvla_7b_are_small_enough() -> None:
+    """Of the weights as the GPU holds them, from their shapes alone; the head has 256 rows."""
+    config = openvla_7b()
+    with torch.device('meta'):
+        model = OpenVLA(config)
+    full = 2 * sum(parameter.numel() for parameter in model.parameters())
+    four = full + 2 * (config.n_action_bins - 32064) * 4096
+    for name in (name for names in select_layers(model).values() for name in names):
+        layer = model.get_submodule(name)
+        assert isinstance(layer, torch.nn.Linear)
+        row = 4 * row_words(layer.in_features, 4) + 4  # and a scale
+        four += layer.out_features * (row - 2 * layer.in_features)
+    assert four / full == pytest.approx(0.268, abs=5e-4)
+
+
 def test_rows_of_steps_compare_round_by_round() -> None:
     times = {name: np.array([4.0, 8.0, 6.0]) for name in (EAGER, *CANDIDATES)}
     times[EAGER] = 10 * times[HALF]
     times[W4A16] = times[HALF] / 4
-    sizes = {name: 1000 if name in (EAGER, HALF) else 250 for name in times}
+    sizes = {n: (1000, 1100) if n in (EAGER, HALF) else (250, 350) for n in times}
     rows = {row['profile']: row for row in step_rows(CONFIG, times, sizes, 2 * H200.read_gbps)}
     assert rows[W4A16]['ratio_graph'] == 4.0 and rows[W4A16]['ratio_eager'] == 40.0
-    assert rows[W4A16]['of_bf16_bytes'] == 0.25
+    assert rows[W4A16]['of_bf16_weights'] == 0.25
     assert rows[HALF]['floor_here_ms'] < rows[HALF]['floor_ms']
     assert rows[W4A8]['floor_ms'] < rows[W4A16]['floor_ms']
     assert rows[HALF]['of_floor'] == pytest.approx(6.0 / rows[HALF]['floor_ms'], rel=1e-3)
@@ -80,7 +98,7 @@ def test_rows_of_steps_compare_round_by_round() -> None:
         'W4A16 with a graph over bf16 with a graph': True,
         'W4A16 with a graph over bf16, torch': True,
         'W4A8 prompts over its floor': False,
-        'memory of 4 bits over bf16': True,
+        'weights of 4 bits over bf16': True,
     }
 
 

@@ -45,8 +45,8 @@ class StaticStep:
         Args:
             model: ready for inference.
             head: (bins, width) of :func:`action_head`.
-            layers: of the decoder, to compute in the GPU's kernels; None for torch's operators.
             words: of the longest prompt.
+            layers: of the decoder, to compute in the GPU's kernels; None for torch's operators.
         """
         config, weight = model.config, model.projector.fc1.weight
         make: dict[str, Any] = {'dtype': weight.dtype, 'device': weight.device}

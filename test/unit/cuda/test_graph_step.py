@@ -26,6 +26,7 @@ from sqil_ros.quant.mixed_rows import ROW_WIDTHS, quantize_rows
 from sqil_ros.quant.primitives import quantize
 from sqil_ros.quant.selection import select_layers
 from sqil_ros.quant.size import model_bytes
+from sqil_ros.quant.swap import FAILED, ProfileSlot
 from sqil_ros.types import Observation
 
 
@@ -238,6 +239,19 @@ def test_what_a_gpu_raises_has_a_name(
     monkeypatch.setattr(step, 'replay', fail)
     with pytest.raises(EngineError, match=said.replace('cuda', 'cpu', 1)):
         step.decode(torch.tensor([1, 2]))
+
+
+def test_a_gpu_that_fails_leaves_the_profile_that_acts() -> None:
+    def load(name: str, obsolete: object) -> str:
+        with named_gpu_errors(torch.device('cuda')):
+            raise torch.OutOfMemoryError('tried to allocate 9 GiB')
+
+    slot = ProfileSlot('int4_rtn', 'old', validate=lambda name: None, load=load)
+    slot.request('fp')
+    status = slot.wait(5.0)
+    assert (status.state, status.active, slot.take()) == (FAILED, 'int4_rtn', 'old')
+    assert 'memory of cuda does not suffice' in status.message
+    slot.close()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='a CUDA graph needs a GPU')

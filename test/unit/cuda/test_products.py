@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
@@ -179,3 +182,19 @@ def test_auto_never_interprets() -> None:
     """Groups of 16 inputs are served by nothing but the reference on a CPU."""
     for shape in (LayerShape(4, 64, 4), LayerShape(4, 64, 4, groups=4), LayerShape(4, 64, 8, 2)):
         assert choose_back_end('auto', shape, CPU).name != 'cuda'
+
+
+def test_nothing_but_the_kernels_needs_triton() -> None:
+    program = """
+import sys
+sys.modules['triton'] = None
+import torch
+import sqil_ros.bench.gpu.__main__
+import sqil_ros.policy.openvla.checkpoint
+from sqil_ros.quant.linear import PackedLinear
+print(PackedLinear.from_linear(torch.nn.Linear(64, 8), 4)(torch.ones(1, 64)).shape)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == 'torch.Size([1, 8])', done.stderr[-2000:]

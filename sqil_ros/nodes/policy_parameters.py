@@ -58,7 +58,8 @@ _DECLARATIONS = {
     'threads': _Declaration(1, 'CPU threads of one inference step.', 1, 64),
     'engine': _Declaration(
         'auto',
-        'Who computes on the CPU: auto for native code where it can, torch for torch alone.',
+        'Who computes: auto for native code (on a GPU a CUDA graph) where it can, torch for '
+        'torch alone.',
     ),
     'camera_rate_hz': _Declaration(
         15.0, 'Rate of the first camera; half a camera period is the slack of a tick.', 1.0, 240.0

@@ -32,8 +32,7 @@ def engine_step(model: OpenVLA, engine: str = AUTO, take: bool = False) -> Engin
         ParameterError: another engine.
         EngineError: memory does not suffice.
     """
-    if engine not in ENGINES:
-        raise ParameterError(f'Parameter engine is {engine!r}; choose one of {ENGINES}.')
+    check_engine(engine)
     if engine == TORCH or library() is None:
         return None
     try:
@@ -42,6 +41,16 @@ def engine_step(model: OpenVLA, engine: str = AUTO, take: bool = False) -> Engin
         _LOG.warning('torch computes instead of the engine: %s', error)
         return None
     return EngineStep(model, take)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse what is no engine.
+
+    Raises:
+        ParameterError: it is not one of ``ENGINES``.
+    """
+    if engine not in ENGINES:
+        raise ParameterError(f'Parameter engine is {engine!r}; choose one of {ENGINES}.')
 
 
 class EngineStep:

@@ -13,6 +13,7 @@ from sqil_ros.policy.base import PolicyDescription
 from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode, encode
 from sqil_ros.policy.openvla.config import L1, N_ACTIONS
 from sqil_ros.policy.openvla.engine_step import EngineStep
+from sqil_ros.policy.openvla.graph_step import GraphStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
 from sqil_ros.policy.openvla.statistics import Normalizer
@@ -32,7 +33,7 @@ class OpenVLAPolicy:
         profile: str,
         name: str,
         device: str = 'cpu',
-        step: EngineStep | None = None,
+        step: EngineStep | GraphStep | None = None,
     ) -> None:
         """Join the parts of a checkpoint; ``sqil_ros.policy.loader.load_policy`` does it.
 
@@ -107,7 +108,7 @@ class OpenVLAPolicy:
 
     def inputs(self, observations: Sequence[Observation]) -> Batch:
         """Observations as tensors on the model's device, in the precision that computes."""
-        native = self._step is not None
+        native = isinstance(self._step, EngineStep)
         dtype = torch.float32 if native else self.model.projector.fc1.weight.dtype
         return self.processor(observations).to(self._device, dtype)
 

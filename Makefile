@@ -14,7 +14,7 @@ export LD_LIBRARY_PATH := $(CURDIR)/.venv/lib:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo view test check bench judge-libero format lock clean
+.PHONY: help setup demo view test check bench bench-gpu judge-libero format lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -35,6 +35,9 @@ check: setup  ## linter, format and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+bench-gpu: setup  ## measure products and 7B steps on an NVIDIA GPU (docs/results/engine)
+	@$(RUN) -m sqil_ros.bench.gpu $(ARGS)
 
 bench: setup  ## measure image transport anew (docs/results)
 	@$(RUN) -m sqil_ros.nodes.image_transport_bench --json docs/results/image_transport.json

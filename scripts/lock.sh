@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Writes constraints.txt anew: one exact version of everything, for each Python from 3.10 to 3.12; and
-# constraints-libero.txt: what LIBERO needs beyond that.
+# constraints-libero.txt: what LIBERO needs beyond what is installed without extras.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,10 +24,11 @@ resolve() {
 } >"$tools/constraints.txt"
 mv "$tools/constraints.txt" constraints.txt
 
-# A package of constraints.txt is seen through .venv. opencv-python-headless has what opencv-python has but windows.
+# What is installed without extras is seen through .venv. opencv-python-headless has what opencv-python has but windows.
+beneath=$(resolve --constraint constraints.txt requirements/{run,dev,ros}.txt | grep -oE '^[a-z0-9._-]+' | paste -sd'|')
 {
-  echo '# What LIBERO needs beyond constraints.txt. Written by `make lock`; do not edit.'
+  echo '# What LIBERO needs beyond what .venv has. Written by `make lock`; do not edit.'
   resolve --constraint constraints.txt requirements/run.txt requirements/judges/libero.txt |
-    grep -vE "^($(grep -oE '^[a-z0-9._-]+' constraints.txt | paste -sd'|')|opencv-python)=="
+    grep -vE "^($beneath|opencv-python)=="
 } >"$tools/constraints-libero.txt"
 mv "$tools/constraints-libero.txt" constraints-libero.txt

@@ -67,7 +67,7 @@ class ParameterError(SqilError):
 
 
 class EngineError(SqilError):
-    """The native library is missing, of another version, or asked for what it cannot do."""
+    """The native library or the GPU is missing, fails, or is asked for what it cannot do."""
 
 
 class BenchError(SqilError):

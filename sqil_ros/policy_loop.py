@@ -11,6 +11,7 @@ from sqil_ros.align import NS_PER_S, LiveAligner, Sample, TickClock
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ObservationError, SqilError, StaleObservation
 from sqil_ros.observation import UNSTAMPED, FreshnessLimits, build_observation, channels
+from sqil_ros.plan import Plan
 from sqil_ros.policy.base import Policy, check_chunk
 from sqil_ros.timing import Spans
 from sqil_ros.types import Array, Observation
@@ -26,10 +27,11 @@ class Step:
     Attributes:
         stamp_ns: the image that was acted upon.
         profile: precision the policy ran at.
-        actions: (K, 7), or ``None`` if the step was refused.
+        actions: (K, 7) from this tick on, the first for now; ``None`` if the step was refused.
+        chunk_index: place of the first of them in the chunk that the policy answered with.
         refusal: why there is no action; empty otherwise.
         spans: milliseconds per stage.
-        observation: what the policy saw; ``None`` if it was not asked.
+        observation: of this tick; ``None`` where it was refused before it was made.
     """
 
     stamp_ns: int
@@ -38,6 +40,7 @@ class Step:
     refusal: str
     spans: Mapping[str, float]
     observation: Observation | None = None
+    chunk_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class PolicyLoop:
         limits: FreshnessLimits,
         now_ns: Callable[[], int],
         patience_ms: float = 30.0,
+        chunk_steps: int = 0,
     ) -> None:
         """Start with nothing received.
 
@@ -71,6 +75,8 @@ class PolicyLoop:
             limits: ages above which a tick is refused.
             now_ns: clock of the image stamps.
             patience_ms: age up to which an image waits for samples that lag behind it.
+            chunk_steps: actions of a chunk that are executed before the policy is asked again;
+                0 for all.
         """
         self._contract = contract
         self._camera = contract.cameras[0].name
@@ -82,6 +88,7 @@ class PolicyLoop:
         self._instruction = ''
         self._refused: dict[str, str] = {}
         self._restart = False
+        self._plan = Plan(chunk_steps)
         self._signalled = False
         self._ticks = 0
         self._refused_ticks = 0
@@ -176,25 +183,33 @@ class PolicyLoop:
                 return None
             instruction = self._instruction
             refused = ' '.join(self._refused.values())
+            missed = self._aligner.clock.missed
             restart, self._restart = self._restart, False
         if restart:
             policy.reset()
+            self._plan.forget()
         spans = Spans()
         spans.add('image_age', (now_ns - frame.image.stamp_ns) / _NS_PER_MS)
-        actions = observation = None
+        actions = observation = planned = None
         refusal = refused
         if not refused:
             try:
-                with spans('policy'):
-                    observation = build_observation(
-                        self._contract, frame, instruction, self._limits, now_ns
-                    )
-                    chunk = check_chunk(policy.act(observation))
-                actions = chunk.actions
-                for stage, milliseconds in chunk.spans.items():
-                    spans.add(stage, milliseconds)
+                observation = build_observation(
+                    self._contract, frame, instruction, self._limits, now_ns
+                )
+                made_for = (instruction, policy.profile, missed)
+                planned = self._plan.next(made_for)
+                if planned is None:
+                    with spans('policy'):
+                        chunk = check_chunk(policy.act(observation))
+                    planned = self._plan.follow(chunk.actions, made_for)
+                    for stage, milliseconds in chunk.spans.items():
+                        spans.add(stage, milliseconds)
+                actions = planned.actions
             except SqilError as error:
                 refusal = str(error)
+        if actions is None:
+            self._plan.forget()
         self._count(acted=actions is not None)
         return Step(
             frame.image.stamp_ns,
@@ -203,6 +218,7 @@ class PolicyLoop:
             refusal,
             spans.milliseconds,
             observation,
+            0 if planned is None else planned.place,
         )
 
     def _signal(self) -> None:

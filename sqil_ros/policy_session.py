@@ -37,6 +37,7 @@ class PolicyParams:
     image_timeout_ms: float = 300.0
     sample_timeout_ms: float = 300.0
     patience_ms: float = 30.0
+    chunk_steps: int = 0
     latency_window: int = 500
     saliency_period_s: float = 0.0
     saliency_grid: int = 4
@@ -88,6 +89,7 @@ class PolicySession:
             FreshnessLimits(params.image_timeout_ms, params.sample_timeout_ms),
             now_ns,
             params.patience_ms,
+            params.chunk_steps,
         )
         self._window = LatencyWindow(params.latency_window)
         self._window_access = threading.Lock()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ pytest_plugins = ['pytester', 'realtime']
 
 # Set before anything starts a node; a developer's own choice stands.
 os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+# Before anything imports Triton: without a GPU its interpreter runs the kernels, on the CPU.
+if not Path('/dev/nvidiactl').exists():
+    os.environ.setdefault('TRITON_INTERPRET', '1')
 
 
 def pytest_configure() -> None:

@@ -29,7 +29,8 @@ _EXAMPLES = """examples:
   sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
   sqil-bench --stage step --model tiny --threads 1 --json docs/results/engine/tiny_step.json
   sqil-bench --stage step --model openvla-7b --rounds 3 --candidates 'engine bf16' 'engine W4A8'
-  sqil-bench --stage gemm --model tiny --candidates 'engine W4A8' 'engine W4A16'
+  sqil-bench --stage step --model openvla-7b-oft --rounds 3 --candidates 'engine W4A8'
+  sqil-bench --stage gemm --model tiny --back-ends engine torch --profiles W4A8 W4A16 bf16
   sqil-bench --stage table --model tiny --threads 1 --table config/devices/lab_pc.yaml
 
 gemv is one row of activations, as in decoding; gemm as many as a prefill has. Every candidate has
@@ -43,6 +44,7 @@ and tells how well the sum predicts a step. docs/benchmarks.md tells how to read
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a table, write a file."""
     args = _parser().parse_args(argv)
+    args.candidates = chosen(args.candidates, args.profiles, args.back_ends)
     rows: list[dict[str, Any]] = []
     try:
         for found, line in _measured(args):
@@ -54,6 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         _write(args.json, args.threads, rows)
     return 0
+
+
+def chosen(names: Sequence[str], profiles: Sequence[str], back_ends: Sequence[str]) -> list[str]:
+    """Of candidates such as ``engine W4A8`` those with one of the profiles and of the back-ends.
+
+    Args:
+        names: of candidates.
+        profiles: words such as ``W4A8`` or ``bf16``; none for all.
+        back_ends: words such as ``engine`` or ``torch``; none for all.
+    """
+    return [
+        name
+        for name in names
+        if all(not asked or _words([name]) & set(asked) for asked in (profiles, back_ends))
+    ]
+
+
+def _words(names: Sequence[str]) -> set[str]:
+    return {word for name in names for word in name.replace(',', '').split()}
 
 
 def _measured(args: argparse.Namespace) -> Iterator[tuple[list[dict[str, Any]], Any]]:
@@ -105,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     names = list(dict.fromkeys([*CONTESTANTS, *STEPS]))
     add('--candidates', choices=names, nargs='+', default=names, metavar='NAME',
         help=f'of {", ".join(names)}')  # fmt: skip
+    words = sorted(_words(names))
+    add('--profiles', choices=words, nargs='+', default=[], metavar='WORD',
+        help='of the candidates those with one of these words: W4A8 bf16 ...')  # fmt: skip
+    add('--back-ends', choices=words, nargs='+', default=[], metavar='WORD',
+        help='and with one of these: engine torch prepacked onnxruntime ...')  # fmt: skip
     add('--threads', type=int, default=2)
     add('--rounds', type=int, default=30)
     add('--table', type=Path, default=Path('device_table.yaml'), help='of the stage table')

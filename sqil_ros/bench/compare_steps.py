@@ -10,49 +10,21 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sqil_ros.bench.energy import EnergyMeter
+from sqil_ros.bench.energy.meter import EnergyMeter
 from sqil_ros.bench.products import COMPILED, EAGER
-from sqil_ros.bench.steps import STAGES, STEP, Act, config_of, runners
-from sqil_ros.bench.turns import ratio
+from sqil_ros.bench.shapes import TINY
+from sqil_ros.bench.step_record import StepRecord
+from sqil_ros.bench.steps import STAGES, Act, config_of, runners
+from sqil_ros.bench.turns import TRIES, Sentinel, ratio, undisturbed
 
 
 def compare_steps(
     model: str, names: Sequence[str], threads: int, rounds: int
 ) -> Iterator[dict[str, Any]]:
     """A row for every candidate and stage of a control step."""
-    torch.set_num_threads(threads)
-    config = config_of(model)
-    wanted = list(dict.fromkeys(names))
-    times: dict[str, list[dict[str, float]]] = {name: [] for name in wanted}
-    sizes: dict[str, tuple[int, int]] = {}
-    together = {}
-    energy: dict[str, list[float]] = {name: [] for name in wanted}
-    meter = EnergyMeter()
-
-    def take(name: str, act: Act) -> None:
-        meter.joules()
-        times[name].append(act())
-        if (joules := meter.joules()) is not None:
-            energy[name].append(joules)
-        bar.update()
-
-    with tqdm(total=len(wanted) * rounds, desc='step', unit='step', disable=None) as bar:
-        for name, runner in runners(config, wanted):
-            sizes[name] = runner.weight_bytes, runner.resident_bytes
-            if model == 'tiny':
-                together[name] = runner.act
-                continue
-            for _ in range(rounds):
-                take(name, runner.act)
-        for _ in range(rounds if together else 0):
-            for name, act in together.items():
-                take(name, act)
+    records = _measured(model, list(dict.fromkeys(names)), threads, rounds)
     for stage in STAGES:
-        spent = {
-            name: np.array([found[stage] for found in all_])
-            for name, all_ in times.items()
-            if stage in all_[0]
-        }
+        spent = {n: record.spent(stage) for n, record in records.items() if stage in record.stages}
         full = [name for name in (EAGER, COMPILED, 'engine bf16') if name in spent]
         best = min(full, key=lambda name: float(np.median(spent[name])), default=None)
         for name, own in spent.items():
@@ -60,21 +32,44 @@ def compare_steps(
                 'model': model,
                 'profile': name,
                 'stage': stage,
-                'ms_p50': round(float(np.median(own)), 3),
-                'ms_p90': round(float(np.percentile(own, 90)), 3),
-                'ms_p99': round(float(np.percentile(own, 99)), 3),
-                'bytes': sizes[name][0],
-                'resident_bytes': sizes[name][1],
-                'joules': _joules(energy[name]) if stage == STEP else None,
+                **records[name].facts(stage),
                 'ratio_eager': ratio(spent[EAGER], own) if EAGER in spent else None,
                 'ratio_best': ratio(spent[best], own) if best else None,
                 'best': best,
             }
 
 
-def _joules(found: Sequence[float]) -> float | str:
-    """Of a step: the mean, because counters move in milliseconds."""
-    return round(float(np.mean(found)), 4) if found else 'not measured'
+def _measured(model: str, names: list[str], threads: int, rounds: int) -> dict[str, StepRecord]:
+    """Small networks take turns; of large ones memory holds only one."""
+    torch.set_num_threads(threads)
+    small = model.startswith(TINY)
+    # A step that takes seconds is not taken again because of a disturbance; it is counted.
+    sentinel, tries = Sentinel(threads), TRIES if small else 1
+    meter = EnergyMeter()
+    records: dict[str, StepRecord] = {}
+    acts: dict[str, Act] = {}
+
+    def take_turns(count: int) -> None:
+        for _ in range(count):
+            for name, act in acts.items():
+
+                def turn(_: int, act: Act = act) -> tuple[dict[str, float], float | None]:
+                    return meter.metered(act)
+
+                (times, joules), quiet = undisturbed(turn, sentinel, tries)
+                records[name].add(times, joules, quiet)
+                bar.update()
+
+    with tqdm(total=len(names) * rounds, desc='step', unit='step', disable=None) as bar:
+        for name, runner in runners(config_of(model), names):
+            records[name] = StepRecord.of(runner, threads, meter.names)
+            acts[name] = runner.act
+            del runner
+            if not small:
+                take_turns(rounds)
+                acts.clear()
+        take_turns(rounds)
+    return records
 
 
 def step_line(row: dict[str, Any]) -> str:
@@ -85,7 +80,7 @@ def step_line(row: dict[str, Any]) -> str:
         if row[key] is not None
     ]
     return (
-        f'{row["stage"]:8} {row["profile"]:14} {row["ms_p50"]:10.2f} ms '
-        f'{row["bytes"] / 1e6:9.1f} MB of weights {row["resident_bytes"] / 1e6:9.1f} MB resident  '
-        + '  '.join(ratios)
+        f'{row["stage"]:8} {row["profile"]:14} {row["ms_p50"]:10.2f} ms {row["of_read"]:6.0%} of '
+        f'read {row["bytes"] / 1e6:9.1f} MB of weights {row["resident_bytes"] / 1e6:9.1f} MB '
+        f'resident  {"  ".join(ratios)}'
     )

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from sqil_ros.bench.shapes import Shape
-from sqil_ros.policy.openvla.config import N_ACTIONS, OpenVLAConfig
+from sqil_ros.policy.openvla.config import L1, N_ACTIONS, OpenVLAConfig
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.quant.selection import select_layers
 
-# Behind the keys and values of the last decoder layer only the last token is asked for.
+# Behind the keys and values of the last decoder layer only what is read is computed.
 _FOR_ALL_TOKENS = ('k_proj', 'v_proj')
 
 
@@ -54,6 +54,9 @@ def layer_uses(config: OpenVLAConfig, words: int) -> Iterator[LayerUse]:
     prefix = 1 + model.dino.config.num_register_tokens
     prompt = words + config.n_images * patches // config.patch_merge**2
     prompt += 1 if config.proprio_dim else 0
+    parallel = config.head == L1
+    # The places of a parallel answer and its stop token are fed together with the prompt.
+    fed = prompt + config.answers + 1 if parallel else prompt
     last = f'.layers.{model.language_model.config.num_hidden_layers - 1}.'
     for name in [name for names in select_layers(model).values() for name in names]:
         layer = model.get_submodule(name)
@@ -61,8 +64,10 @@ def layer_uses(config: OpenVLAConfig, words: int) -> Iterator[LayerUse]:
         shape = Shape(layer.out_features, layer.in_features)
         if name.startswith('language_model'):
             whole = last not in name or name.endswith(_FOR_ALL_TOKENS)
-            yield LayerUse(name, Operation(shape, prompt if whole else 1), 1)
-            yield LayerUse(name, Operation(shape, 1), N_ACTIONS - 1)
+            asked = config.answers if parallel else 1
+            yield LayerUse(name, Operation(shape, fed if whole else asked), 1)
+            if not parallel:
+                yield LayerUse(name, Operation(shape, 1), N_ACTIONS - 1)
         else:
             tokens = patches + (prefix if name.startswith('dino') else 0)
             yield LayerUse(name, Operation(shape, config.n_images * tokens), 1)

@@ -163,12 +163,12 @@ def refusal(name: str, shape: Shape) -> str:
     return ''
 
 
-def read_test(threads: int) -> Contestant:
-    """The machine's limit: reading more memory than the caches hold, and nothing else."""
-    words = torch.full((BEYOND_CACHES // 4,), _ONES, dtype=torch.int32)
+def read_test(threads: int, size: int = BEYOND_CACHES) -> Contestant:
+    """The machine's limit: reading so many bytes, by default more than its caches hold."""
+    words = torch.full((size // 4,), _ONES, dtype=torch.int32)
     library = require_library()
     return Contestant(
-        lambda turn: library.sqil_read(words.data_ptr(), words.numel(), threads), BEYOND_CACHES
+        lambda turn: library.sqil_read(words.data_ptr(), words.numel(), threads), 4 * words.numel()
     )
 
 

@@ -27,11 +27,18 @@ class Shape:
         return self.outputs * self.inputs
 
 
-SHAPES = {
-    'tiny': (Shape(192, 192), Shape(512, 192), Shape(192, 512)),
-    'openvla-7b': (Shape(4096, 4096), Shape(11008, 4096), Shape(4096, 11008)),
+TINY, LARGE = 'tiny', 'openvla-7b'
+PARALLEL = '-oft'
+CHUNK = 8
+"""Actions that OpenVLA-OFT answers with at once, as for LIBERO."""
+
+_SIZES = {
+    TINY: (Shape(192, 192), Shape(512, 192), Shape(192, 512)),
+    LARGE: (Shape(4096, 4096), Shape(11008, 4096), Shape(4096, 11008)),
 }
+SHAPES = _SIZES | {name + PARALLEL: sizes for name, sizes in _SIZES.items()}
 """Attention, gate or up, and down: models/toy_sink_openvla, and OpenVLA's Llama 2 7B."""
 
-PREFILL = {'tiny': 64, 'openvla-7b': 280}
-"""Rows of a prefill: pictures, proprioception and an instruction."""
+PREFILL = {TINY: 64, LARGE: 280, TINY + PARALLEL: 121, LARGE + PARALLEL: 594}
+"""Rows of a prefill: pictures, proprioception and an instruction; with OpenVLA-OFT the places of a
+chunk, too, and a second picture where there was one."""

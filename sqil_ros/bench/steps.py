@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sqil_ros.bench.moved import moved_bytes
 from sqil_ros.bench.products import COMPILED, EAGER
+from sqil_ros.bench.shapes import CHUNK, LARGE, PARALLEL, TINY
 from sqil_ros.memory import give_back
-from sqil_ros.policy.openvla.config import OpenVLAConfig
+from sqil_ros.policy.openvla.config import L1, OpenVLAConfig, with_l1_head
 from sqil_ros.policy.openvla.engine_step import EngineStep
+from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch
 from sqil_ros.policy.openvla.random_model import FULL, openvla_7b, random_model
 from sqil_ros.quant.size import model_bytes
@@ -26,7 +29,7 @@ WORDS = 20
 STEP = 'step'
 STAGES = ('vision', 'prefill', 'token', 'decode', STEP)
 """Pictures to tokens of the decoder; prompt to first action token; one more token; prompt to all
-action tokens; everything."""
+action tokens, or to a chunk; everything."""
 
 Act = Callable[[], dict[str, float]]
 _MS = 1e3
@@ -40,16 +43,25 @@ class Runner:
         act: does one step and returns the milliseconds of every stage of :data:`STAGES`.
         weight_bytes: of all weights as held in memory.
         resident_bytes: by which this process grew in memory when it was made and acted.
+        moved: bytes of weights that every stage reads.
     """
 
     act: Act
     weight_bytes: int
     resident_bytes: int
+    moved: Mapping[str, int]
 
 
 def config_of(model: str) -> OpenVLAConfig:
-    """``tiny`` is the committed policy's network, ``openvla-7b`` the published one's."""
-    if model == 'tiny':
+    """``tiny`` is the committed policy's network, ``openvla-7b`` the published one's.
+
+    ``tiny-oft`` and ``openvla-7b-oft`` answer with chunks, the latter for two cameras and eight
+    numbers of proprioception, as published for LIBERO (arXiv 2502.19645).
+    """
+    if model.endswith(PARALLEL):
+        own = {'n_images': 2, 'proprio_dim': 8} if model.startswith(LARGE) else {'stop_token': 1}
+        return with_l1_head(config_of(model.removesuffix(PARALLEL)), CHUNK, **own)
+    if model == TINY:
         folder = share_directory() / 'models' / 'toy_sink_openvla'
         config = OpenVLAConfig.from_pretrained(folder)
         assert isinstance(config, OpenVLAConfig)
@@ -66,14 +78,20 @@ def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runn
     """
     for name in names:
         give_back()
-        before = resident_bytes()
-        if name in (EAGER, COMPILED):
-            act, size = _torch_runner(config, name == COMPILED)
-        else:
-            act, size = _engine_runner(config, *widths_of(name))
-        act()
-        give_back()
-        yield name, Runner(act, size, resident_bytes() - before)
+        yield name, _runner(config, name)
+
+
+def _runner(config: OpenVLAConfig, name: str) -> Runner:
+    before = resident_bytes()
+    network = random_model(config, *widths_of(name))
+    moved = moved_bytes(network)
+    if name in (EAGER, COMPILED):
+        act, size = _torch_act(network, name == COMPILED)
+    else:
+        act, size = _engine_act(network)
+    act()
+    give_back()
+    return Runner(act, size, resident_bytes() - before, moved)
 
 
 def resident_bytes() -> int:
@@ -85,43 +103,43 @@ def resident_bytes() -> int:
 def widths_of(name: str) -> tuple[int, int | None]:
     """Of weights and inputs, from such as ``engine W4A8``; inputs of 16 bits are not rounded."""
     form = name.removeprefix('engine ')
-    if form == 'bf16':
+    if 'bf16' in form:
         return FULL, None
     bits, inputs = form.removeprefix('W').split('A')
     return int(bits), None if int(inputs) == FULL else int(inputs)
 
 
-def _engine_runner(
-    config: OpenVLAConfig, bits: int, activation_bits: int | None
-) -> tuple[Act, int]:
-    network = random_model(config, bits, activation_bits)
+def _engine_act(network: OpenVLA) -> tuple[Act, int]:
+    """Of a network that the engine takes over, and the bytes of its weights and room."""
+    config = network.config
     step = EngineStep(network, take=True)
     moment = _moment(config)
     proprio = None if moment.proprio is None else moment.proprio[0]
     step.make_room(WORDS)
+    parallel = config.head == L1
+    answer = step.plan if parallel else step.decode
 
     def act() -> dict[str, float]:
         start = time.perf_counter()
         step.see(moment.pixels[0], proprio)
         seen = time.perf_counter()
-        answer = step.decode(moment.tokens[0])
+        answer(moment.tokens[0])
         end = time.perf_counter()
-        prefill, whole = step.seconds()
-        return {
-            'vision': _MS * (seen - start),
-            'prefill': _MS * prefill,
-            'token': _MS * (whole - prefill) / (len(answer) - 1),
-            'decode': _MS * (end - seen),
-            'step': _MS * (end - start),
-        }
+        found = {'vision': _MS * (seen - start)}
+        if not parallel:
+            prefill, whole = step.seconds()
+            found['prefill'] = _MS * prefill
+            found['token'] = _MS * (whole - prefill) / (config.answers - 1)
+        return found | {'decode': _MS * (end - seen), 'step': _MS * (end - start)}
 
     return act, model_bytes(network).total + step.bytes
 
 
-def _torch_runner(config: OpenVLAConfig, compiled: bool) -> tuple[Act, int]:
+def _torch_act(network: OpenVLA, compiled: bool) -> tuple[Act, int]:
     """In bfloat16 with keys and values kept: operator by operator, or as torch compiles it."""
-    network = random_model(config, FULL)
-    see, answer = network.patch_features, network.predict_tokens
+    config = network.config
+    see = network.patch_features
+    answer = network.predict_chunk if config.head == L1 else network.predict_tokens
     if compiled:
         see, answer = torch.compile(see), torch.compile(answer)
     moment = _moment(config)

@@ -33,7 +33,7 @@ def tabulate(model: str, path: Path, threads: int, rounds: int) -> list[dict[str
     """Write the table of a model's products; a row for every width of a whole step.
 
     Args:
-        model: ``tiny`` or ``openvla-7b``.
+        model: one of :data:`sqil_ros.bench.shapes.SHAPES`.
         path: of the table.
         threads: of both.
         rounds: of the steps that are predicted.

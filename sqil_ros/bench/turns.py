@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from sqil_ros.engine.library import require_library
 from sqil_ros.types import Array
 
+T = TypeVar('T')
 Candidate = Callable[[int], object]
 """Does its work once; the argument counts turns, so that it may take other memory each time."""
 
@@ -44,6 +46,31 @@ class Sentinel:
         return time.perf_counter() - start
 
 
+def milliseconds(work: Callable[[], object]) -> float:
+    """That something takes."""
+    start = time.perf_counter()
+    work()
+    return _MS * (time.perf_counter() - start)
+
+
+def undisturbed(work: Callable[[int], T], sentinel: Sentinel, tries: int) -> tuple[T, bool]:
+    """What a turn brings, and whether nothing disturbed it.
+
+    A turn between two disturbed sentinels is taken again; the last one counts as it is.
+
+    Args:
+        work: one turn, given which try it is.
+        sentinel: of as many threads.
+        tries: at most so many.
+    """
+    for attempt in range(tries):
+        before = sentinel.quiet()
+        found = work(attempt)
+        if before and sentinel.quiet():
+            return found, True
+    return found, False
+
+
 def take_turns(
     candidates: Mapping[str, Candidate],
     rounds: int,
@@ -52,8 +79,7 @@ def take_turns(
 ) -> tuple[dict[str, Array], int]:
     """(rounds,) milliseconds of every candidate, and how many turns stayed disturbed.
 
-    A turn between two disturbed sentinels is taken again, up to :data:`TRIES` times; then it
-    counts as it is, and is counted. Round i of all candidates lies next to each other in time.
+    Round i of all candidates lies next to each other in time.
 
     Args:
         candidates: by name.
@@ -65,15 +91,12 @@ def take_turns(
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(WARM_UP + rounds):
         for name, work in candidates.items():
-            for attempt in range(TRIES):
-                before = sentinel.quiet()
-                start = time.perf_counter()
-                work(turn + attempt)
-                spent = _MS * (time.perf_counter() - start)
-                if before and sentinel.quiet():
-                    break
-            else:
-                disturbed += turn >= WARM_UP
+
+            def take(attempt: int, work: Candidate = work, turn: int = turn) -> float:
+                return milliseconds(lambda: work(turn + attempt))
+
+            spent, quiet = undisturbed(take, sentinel, TRIES)
+            disturbed += turn >= WARM_UP and not quiet
             times[name].append(spent)
         done()
     return {name: np.array(found[WARM_UP:]) for name, found in times.items()}, disturbed

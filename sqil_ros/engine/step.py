@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A control step in two native calls: pictures to tokens, tokens to actions."""
+"""A control step in two native calls: pictures to tokens, tokens to an answer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Insight(NamedTuple):
 
     Attributes:
         seen: (tokens, width) what the decoder gets from pictures and proprioception.
-        states: (answers, width) normalised states that the action tokens come from.
-        logits: (answers, bins).
+        states: (answers, width) normalised states that the answer comes from.
+        logits: (answers, bins), without bins beside an action head.
     """
 
     seen: Tensor
@@ -49,6 +49,14 @@ class Step:
         self._seen = vision.cameras * (vision.image_side // vision.patch_side // vision.merge) ** 2
         self._seen += 1 if vision.proprio[0].tiles else 0
         self._vocabulary = decoder.vocabulary
+        # The last token of an answer is not fed again; a parallel one has a stop token behind it.
+        self._fed = self._answers - 1
+        self._action: tuple[int, ...] = ()
+        if decoder.action_head:
+            self._fed = self._answers + 1
+            head = decoder.action_head.contents
+            states_of_one = head.into.columns // decoder.width
+            self._action = (self._answers // states_of_one, head.out.rows)
         self._pixels = (vision.cameras, 6, vision.image_side, vision.image_side)
         self._proprio = vision.proprio[0].columns if vision.proprio[0].tiles else 0
         self._handle = self._library.sqil_step_new(
@@ -72,7 +80,7 @@ class Step:
     @property
     def room(self) -> int:
         """Most words a prompt may have."""
-        return self._capacity - self._seen - self._answers + 1
+        return self._capacity - self._seen - self._fed
 
     def see(self, pixels: Tensor, proprio: Tensor | None) -> None:
         """Take in a moment.
@@ -106,27 +114,37 @@ class Step:
             (answers,) int64 action tokens.
 
         Raises:
-            EngineError: the prompt is empty, too long, or names a token that does not exist.
+            EngineError: the prompt is empty, too long, or names a token that does not exist; or
+                the policy has an action head.
         """
-        if not 0 < len(tokens) <= self.room:
-            raise EngineError(
-                f'a prompt of {len(tokens)} tokens; 1 to {self.room} fit. Say it in fewer words.'
-            )
-        lowest, highest = int(tokens.min()), int(tokens.max())
-        if lowest < 0 or highest >= self._vocabulary:
-            raise EngineError(
-                f'the prompt has tokens from {lowest} to {highest}, the policy knows 0 to '
-                f"{self._vocabulary - 1}; use the checkpoint's own tokenizer."
-            )
-        tokens = tokens.long().contiguous()
+        tokens = self._checked(tokens, parallel=False)
         answer = torch.empty(self._answers, dtype=torch.int64)
         self._library.sqil_step_decode(
             self._handle, tokens.data_ptr(), len(tokens), answer.data_ptr()
         )
         return answer
 
+    def plan(self, tokens: Tensor) -> Tensor:
+        """The answer of a policy with an action head, all at once.
+
+        Args:
+            tokens: as :meth:`decode` takes them.
+
+        Returns:
+            (K, 7) float32 normalised actions.
+
+        Raises:
+            EngineError: as :meth:`decode`, or the policy has no action head.
+        """
+        tokens = self._checked(tokens, parallel=True)
+        actions = torch.empty(self._action)
+        self._library.sqil_step_plan(
+            self._handle, tokens.data_ptr(), len(tokens), actions.data_ptr()
+        )
+        return actions
+
     def seconds(self) -> tuple[float, float]:
-        """Of the last answer: until its first token was known, and until all were."""
+        """Of the last answer: until its first token, or all its states, were known; and all."""
         prefill, answer = ctypes.c_double(), ctypes.c_double()
         self._library.sqil_step_seconds(self._handle, ctypes.byref(prefill), ctypes.byref(answer))
         return prefill.value, answer.value
@@ -140,3 +158,21 @@ class Step:
         )
         self._library.sqil_step_peek(self._handle, *(part.data_ptr() for part in insight))
         return insight
+
+    def _checked(self, tokens: Tensor, parallel: bool) -> Tensor:
+        if parallel != bool(self._action):
+            raise EngineError(
+                f'the policy answers with {"actions: plan" if self._action else "tokens: decode"} '
+                'is what to call.'
+            )
+        if not 0 < len(tokens) <= self.room:
+            raise EngineError(
+                f'a prompt of {len(tokens)} tokens; 1 to {self.room} fit. Say it in fewer words.'
+            )
+        lowest, highest = int(tokens.min()), int(tokens.max())
+        if lowest < 0 or highest >= self._vocabulary:
+            raise EngineError(
+                f'the prompt has tokens from {lowest} to {highest}, the policy knows 0 to '
+                f"{self._vocabulary - 1}; use the checkpoint's own tokenizer."
+            )
+        return tokens.long().contiguous()

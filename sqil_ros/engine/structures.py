@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 7
+INTERFACE = 8
 
 _Fields = list[tuple[str, Any]]
 
@@ -54,6 +54,20 @@ class DecoderLayer(Structure):
     ]
 
 
+class ActionHead(Structure):
+    """``sqil_action_head``."""
+
+    _fields_: ClassVar[_Fields] = [
+        ('before', Norm),
+        ('into', Linear),
+        ('block_norm', Norm * 2),
+        ('block', Linear * 2),
+        ('after', Norm),
+        ('out', Linear),
+        ('epsilon', c_float),
+    ]
+
+
 class Decoder(Structure):
     """``sqil_decoder``."""
 
@@ -64,6 +78,7 @@ class Decoder(Structure):
         ('sine', c_void_p),
         ('norm', Norm),
         ('head', Linear),
+        ('action_head', POINTER(ActionHead)),
         ('layer_count', c_int32),
         ('vocabulary', c_int32),
         ('width', c_int32),
@@ -74,6 +89,7 @@ class Decoder(Structure):
         ('answers', c_int32),
         ('first_token', c_int32),
         ('median', c_int32),
+        ('stop_token', c_int32),
         ('embedding_bits', c_int32),
         ('memory_bits', c_int32),
         ('epsilon', c_float),
@@ -151,6 +167,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     'sqil_step_free': (None, [c_void_p]),
     'sqil_step_see': (None, [c_void_p] * 3),
     'sqil_step_decode': (c_int32, [c_void_p, c_void_p, c_int32, c_void_p]),
+    'sqil_step_plan': (c_int32, [c_void_p, c_void_p, c_int32, c_void_p]),
     'sqil_step_peek': (None, [c_void_p] * 4),
     'sqil_step_seconds': (None, [c_void_p] * 3),
     'sqil_step_bytes': (ctypes.c_int64, [c_void_p]),

@@ -77,13 +77,13 @@ def pose_sample(contract: Contract, message: PoseStamped) -> Sample:
 def action_message(
     contract: Contract, step: Step, now_ns: int, sequence: int, episode_id: str
 ) -> EndEffectorAction:
-    """The first action of a step's chunk; the rest is overtaken by the next tick."""
+    """The action of a step; what it plans beyond waits in the loop for the next ticks."""
     assert step.actions is not None
     message = EndEffectorAction(
         sequence=sequence,
         delta=step.actions[0, :6],
         gripper=float(step.actions[0, 6]),
-        chunk_index=0,
+        chunk_index=step.chunk_index,
         observation_stamp=time_message(step.stamp_ns),
         episode_id=episode_id,
         profile=step.profile,

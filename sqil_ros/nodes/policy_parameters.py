@@ -58,7 +58,8 @@ _DECLARATIONS = {
     'threads': _Declaration(1, 'CPU threads of one inference step.', 1, 64),
     'engine': _Declaration(
         'auto',
-        'Who computes on the CPU: auto for native code where it can, torch for torch alone.',
+        'Who computes: auto for native code (on a GPU a CUDA graph) where it can, torch for '
+        'torch alone.',
     ),
     'camera_rate_hz': _Declaration(
         15.0, 'Rate of the first camera; half a camera period is the slack of a tick.', 1.0, 240.0
@@ -74,6 +75,13 @@ _DECLARATIONS = {
     ),
     'patience_ms': _Declaration(
         30.0, 'How long an image waits for samples of the same moment.', 0.0, 1000.0
+    ),
+    'chunk_steps': _Declaration(
+        0,
+        'Actions of a chunk that are executed, one a tick, before the policy is asked again; 0 '
+        'for all that it answers with. Policies of action tokens answer with one.',
+        0,
+        100,
     ),
     'latency_window': _Declaration(
         500, 'Number of control ticks that the latency percentiles cover.', 1, 100000
@@ -118,6 +126,7 @@ def read(node: Node) -> PolicyParams:
         image_timeout_ms=_value(node, 'image_timeout_ms'),
         sample_timeout_ms=_value(node, 'sample_timeout_ms'),
         patience_ms=_value(node, 'patience_ms'),
+        chunk_steps=_value(node, 'chunk_steps'),
         latency_window=_value(node, 'latency_window'),
         saliency_period_s=_value(node, 'saliency.period_s'),
         saliency_grid=_value(node, 'saliency.grid'),

@@ -40,7 +40,8 @@ def load_policy(
         profile: precision of its weights, ``fp`` or ``<width>_<method>``.
         contract: of the robot at hand.
         device: torch device.
-        engine: ``auto`` for native code where it can compute the policy, or ``torch``.
+        engine: ``auto`` for native code (on a GPU a CUDA graph) where it can compute the policy,
+            or ``torch``.
         act_only: keep no weight twice; where the engine computes, torch then cannot.
 
     Raises:
@@ -48,6 +49,7 @@ def load_policy(
         ContractMismatch: made for another robot.
         ProfileError: the profile is unknown, corrupt or does not fit.
         ParameterError: there is no such engine.
+        EngineError: the device is not there, or its memory does not suffice.
     """
     name = str(checkpoint)
     if name.startswith(BUILTIN):

@@ -8,6 +8,7 @@ applied to the product in the scale's own precision, never folded into a narrowe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from torch.nn.functional import linear, pad
 from sqil_ros.errors import ProfileError
 from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.cpu import Cpu
+from sqil_ros.quant.cuda import Cuda
 from sqil_ros.quant.layer_shape import LayerShape
 from sqil_ros.quant.packing import pack, unpack
 from sqil_ros.quant.primitives import Quantized, Steps, dequantize
@@ -198,7 +200,7 @@ def _int8_product(x: Tensor, codes: Tensor) -> Tensor:
 
 
 BACK_ENDS: dict[str, BackEnd] = {
-    back_end.name: back_end for back_end in (Cpu(), TorchCpu(), Reference())
+    back_end.name: back_end for back_end in (Cpu(), TorchCpu(), Cuda(), Reference())
 }
 
 
@@ -209,7 +211,7 @@ def choose_back_end(name: str, shape: LayerShape, device: torch.device) -> BackE
         ProfileError: the name is unknown or the back-end cannot serve the layer.
     """
     if name == AUTO:
-        return next(b for b in BACK_ENDS.values() if not b.refusal(shape, device))
+        return next(b for b in _automatic(device) if not b.refusal(shape, device))
     if name not in BACK_ENDS:
         raise ProfileError(
             f'there is no back-end {name!r}; choose one of {[AUTO, *sorted(BACK_ENDS)]}'
@@ -217,3 +219,8 @@ def choose_back_end(name: str, shape: LayerShape, device: torch.device) -> BackE
     if reason := BACK_ENDS[name].refusal(shape, device):
         raise ProfileError(f'back-end {name} refuses a layer: {reason}; choose {AUTO!r}')
     return BACK_ENDS[name]
+
+
+def _automatic(device: torch.device) -> Iterator[BackEnd]:
+    """What ``auto`` asks; on a CPU kernels for GPUs are interpreted, which is for tests only."""
+    return (b for b in BACK_ENDS.values() if b.name != Cuda.name or device.type == 'cuda')

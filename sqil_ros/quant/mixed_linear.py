@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +13,7 @@ from sqil_ros.engine.tiles import Weights, multiply
 from sqil_ros.quant.activations import Inputs, rounded
 from sqil_ros.quant.back_ends import AUTO
 from sqil_ros.quant.cpu import input_codes
+from sqil_ros.quant.cuda_bands import CudaBands, usable
 from sqil_ros.quant.kept_rows import KeptRows
 from sqil_ros.quant.layer_checks import check_bias, check_inputs, check_rows
 from sqil_ros.quant.linear import PackedLinear
@@ -70,6 +74,7 @@ class MixedLinear(nn.Linear):
         if rows.kept is not None:
             self.bands[str(KEPT)] = KeptRows(rows.kept)
         self.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        self._cuda_bands: CudaBands | None = None
         self.train(False)
 
     @property
@@ -93,7 +98,10 @@ class MixedLinear(nn.Linear):
         """(..., in) to (..., out) in the dtype of ``x``; differentiable in ``x``."""
         if x.shape[-1] != self.in_features:
             raise ValueError(f'input of {x.shape[-1]} features, the layer has {self.in_features}')
-        chain = None if x.requires_grad and torch.is_grad_enabled() else self.chain()
+        learns = x.requires_grad and torch.is_grad_enabled()
+        if not learns and (bands := self._on_gpu()) is not None:
+            return bands.multiply(x, self.inputs)
+        chain = None if learns else self.chain()
         if chain is not None:
             rows = x.reshape(-1, self.in_features).float()
             y = multiply(rows, chain, torch.get_num_threads(), input_codes(self.inputs, x))
@@ -117,6 +125,23 @@ class MixedLinear(nn.Linear):
             nothing = Weights(torch.empty(0), PRUNED, count, self.in_features)
             chain.append(self._placed(nothing, PRUNED))
         return chain
+
+    def _on_gpu(self) -> CudaBands | None:
+        """The bands as one layer of the GPU's kernels; None where these do not compute."""
+        if self._cuda_bands is None:
+            bands = {int(bits): band for bits, band in self.bands.items()}
+            if usable(bands, self.row_bits.device):
+                self._cuda_bands = CudaBands(self.row_bits, bands, self.bias)
+        return self._cuda_bands
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MixedLinear:
+        super()._apply(fn, recurse)
+        self._cuda_bands = None  # it holds tensors of the device that was
+        return self
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._cuda_bands = None
 
     def _placed(self, weights: Weights, bits: int) -> Weights:
         places = places_of(self.row_bits, bits)

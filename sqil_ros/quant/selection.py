@@ -17,7 +17,13 @@ OPTIONAL_GROUPS: Mapping[str, tuple[str, ...]] = {
     'projector': ('*projector*',),
     'head': ('*lm_head', '*action_head*'),
 }
-KEPT = ('*embed*', *(p for patterns in OPTIONAL_GROUPS.values() for p in patterns))
+# The last layer of a regression head has few weights and every action is its output; protecting it
+# alone is said to rescue a quantised OpenVLA-OFT (VLAQuantBench, arXiv 2609.25376).
+KEPT = (
+    '*embed*',
+    '*action_head.fc2',
+    *(p for patterns in OPTIONAL_GROUPS.values() for p in patterns),
+)
 GROUPS: Mapping[str, tuple[str, ...]] = {
     'vision': ('dino.*', 'siglip.*', '*vision*', '*featurizer*'),
     'language': ('language_model.*', 'model.layers.*'),

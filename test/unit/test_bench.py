@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
+import weakref
 
 import pytest
 import torch
 
-from sqil_ros.bench import turns
-from sqil_ros.bench.__main__ import main
+from sqil_ros.bench import compare_steps, turns
+from sqil_ros.bench.__main__ import chosen, main
 from sqil_ros.bench.contestant import copies
+from sqil_ros.bench.moved import moved_bytes
 from sqil_ros.bench.peers import PEERS, peer_refusal
 from sqil_ros.bench.products import CONTESTANTS, EAGER, PREPACKED, read_test, refusal
 from sqil_ros.bench.shapes import SHAPES, Shape
-from sqil_ros.bench.steps import STAGES, config_of, runners, widths_of
+from sqil_ros.bench.steps import STAGES, Runner, config_of, runners, widths_of
 from sqil_ros.bench.turns import TRIES, WARM_UP, ratio, take_turns
 from sqil_ros.engine.library import library
+from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.random_model import FULL, random_model
 
 needs_engine = pytest.mark.skipif(library() is None, reason='the engine is not built')
 
@@ -34,7 +39,8 @@ class Moody:
 
 @pytest.fixture
 def calm(monkeypatch):
-    monkeypatch.setattr(turns, 'Sentinel', lambda threads: Moody())
+    for module in (turns, compare_steps):
+        monkeypatch.setattr(module, 'Sentinel', lambda threads: Moody())
 
 
 def test_candidates_take_turns(calm):
@@ -64,6 +70,75 @@ def test_a_ratio_is_taken_round_by_round():
     # Twice as fast in every round, on a machine that becomes ten times slower.
     own = torch.tensor([1.0, 1.0, 10.0, 10.0]).numpy()
     assert ratio(2.0 * own, own) == 2.0
+
+
+def test_candidates_are_chosen_by_back_end_and_profile():
+    names = [*CONTESTANTS]
+    assert chosen(names, [], []) == names
+    assert chosen(names, ['W4A8', 'bf16'], ['engine']) == ['engine bf16', 'engine W4A8']
+    assert chosen(names, ['bf16'], ['torch', 'prepacked']) == [EAGER, PREPACKED]
+    assert set(chosen(names, [], ['onnxruntime', 'openvino'])) < set(PEERS)
+    with pytest.raises(SystemExit):
+        main(['--profiles', 'W5A5'])
+
+
+class Network:
+    """Acts, and can be asked whether it still exists."""
+
+    def __init__(self, name, log):
+        self.name, self.log = name, log
+
+    def __call__(self):
+        self.log.append(self.name)
+        return {'vision': 1.0, 'decode': 3.0, 'step': 4.0}
+
+
+@needs_engine
+@pytest.mark.parametrize('model', ['tiny', 'openvla-7b'])
+def test_small_networks_take_turns_and_of_large_ones_there_is_one_at_a_time(
+    model, calm, monkeypatch
+):
+    log, alive = [], []
+
+    def made(config, names):
+        for name in names:
+            gc.collect()
+            log.append(f'before {name}: {sum(one() is not None for one in alive)}')
+            network = Network(name, log)
+            alive.append(weakref.ref(network))
+            moved = {'vision': 4_000_000, 'decode': 6_000_000, 'step': 10_000_000}
+            runner = Runner(network, 10_000_000, 11_000_000, moved)
+            del network
+            yield name, runner
+            del runner
+
+    monkeypatch.setattr(compare_steps, 'runners', made)
+    rows = list(compare_steps.compare_steps(model, [EAGER, 'engine W4A8'], 1, 2))
+    if model == 'tiny':
+        assert log[-4:] == [EAGER, 'engine W4A8'] * 2
+    else:
+        begun = ['before bf16, torch: 0', *[EAGER] * 2]
+        assert log == [*begun, 'before engine W4A8: 0', *['engine W4A8'] * 2]
+    (row,) = (row for row in rows if (row['stage'], row['profile']) == ('step', 'engine W4A8'))
+    assert (row['ms_p50'], row['hz'], row['ratio_eager']) == (4.0, 250.0, 1.0)
+    assert row['moved_bytes'] == 10_000_000 and row['GBps'] == 2.5
+    assert row['of_read'] == pytest.approx(2.5 / row['read_GBps'], abs=1e-3)
+
+
+def test_a_stage_reads_every_weight_once_a_pass():
+    config = config_of('tiny')
+    packed, full = (moved_bytes(random_model(config, bits)) for bits in (4, FULL))
+    assert set(full) == set(STAGES)
+    for moved in (packed, full):
+        assert moved['decode'] == 7 * moved['token'] == moved['step'] - moved['vision']
+    parameters = sum(p.numel() for p in random_model(config, FULL).parameters())
+    words = 2 * config.text_config().vocab_size - config.n_action_bins
+    unread = words * config.text_config().hidden_size
+    norm = config.text_config().hidden_size
+    assert full['vision'] + full['token'] == pytest.approx(
+        2 * (parameters - unread - norm), rel=1e-3
+    )
+    assert packed['token'] < 0.35 * full['token']
 
 
 @needs_engine
@@ -128,6 +203,28 @@ def test_a_runner_has_the_widths_of_its_name(name, widths):
     assert found == name and tuple(times) == STAGES
     assert all(value > 0.0 for value in times.values())
     assert times['vision'] + times['prefill'] + 6 * times['token'] <= times['step']
+
+
+@needs_engine
+@pytest.mark.parametrize('name', [EAGER, 'engine W4A16'])
+def test_a_parallel_answer_is_one_stage(name):
+    config = config_of('tiny-oft')
+    assert config.chunk == 8 and config.dino == config_of('tiny').dino
+    for part in (config.dino, config.siglip, config.text):
+        part['num_hidden_layers'] = 1
+    ((_, runner),) = runners(config, [name])
+    times = runner.act()
+    assert tuple(times) == ('vision', 'decode', 'step')
+    assert all(value > 0.0 for value in times.values())
+
+
+def test_the_large_parallel_network_is_the_published_one():
+    config, plain = config_of('openvla-7b-oft'), config_of('openvla-7b')
+    assert (config.n_images, config.proprio_dim, config.chunk) == (2, 8, 8)
+    assert config.text == plain.text and config.dino == plain.dino
+    with torch.device('meta'):
+        head = OpenVLA(config).action_head
+    assert head.fc1.weight.shape == (4096, 28672) and head.fc2.weight.numel() == 28672
 
 
 @needs_engine

@@ -84,6 +84,18 @@ def test_the_products_of_a_step_are_those_of_its_layers():
     assert longer[first].rows == by_layer[first].rows + 5
 
 
+def test_a_parallel_step_multiplies_every_layer_once():
+    config = config_of('tiny-oft')
+    uses = {use.layer: use for use in layer_uses(config, WORDS)}
+    plain = {u.layer: u for u in layer_uses(config_of('tiny'), WORDS) if u.operation.rows > 1}
+    assert all(use.calls == 1 for use in uses.values())
+    first = 'language_model.model.layers.0.self_attn.q_proj'
+    last = f'language_model.model.layers.{config.text["num_hidden_layers"] - 1}.self_attn.'
+    fed = plain[first].operation.rows + 7 * config.chunk + 1
+    assert uses[first].operation.rows == uses[f'{last}k_proj'].operation.rows == fed
+    assert uses[f'{last}q_proj'].operation.rows == 7 * config.chunk
+
+
 @pytest.mark.skipif(library() is None, reason='the engine is not built')
 def test_every_product_is_measured_in_every_form(monkeypatch):
     monkeypatch.setattr(device_table, '_ROUNDS', 2)

@@ -85,12 +85,13 @@ def test_freshness_limits_must_be_positive():
 class World:
     """A loop with a hand-driven clock and helpers that feed it."""
 
-    def __init__(self, policy=None):
+    def __init__(self, policy=None, chunk_steps=0):
         self.now_ns = 1000 * MS
         self.policy = policy or ImageMeanPolicy()
         self.loop = PolicyLoop(
-            CONTRACT, TickClock.from_rates(5.0, 15.0), LIMITS, lambda: self.now_ns, 30.0
-        )
+            CONTRACT, TickClock.from_rates(5.0, 15.0), LIMITS, lambda: self.now_ns, 30.0,
+            chunk_steps,
+        )  # fmt: skip
         self.loop.set_instruction('lift the eggplant')
 
     def robot(self):
@@ -201,6 +202,84 @@ def test_action_that_is_not_finite_is_a_refusal():
     step = world.tick()
     assert step.actions is None
     assert 'finite' in step.refusal
+
+
+# -- chunks ---------------------------------------------------------------------------------
+
+
+class Planner(ImageMeanPolicy):
+    """Answers with three actions that say which answer they are of, and which place they have."""
+
+    def __init__(self, profile='fp'):
+        super().__init__(profile)
+        self.asked = 0
+
+    def act(self, observation):
+        self.asked += 1
+        return ActionChunk(
+            np.array([[0.001 * self.asked, 0.001 * k, *[0.0] * 5] for k in range(3)])
+        )
+
+
+def executed(steps):
+    """(answer, place) of every action that was executed."""
+    assert all(step.actions[0, 1] == 0.001 * step.chunk_index for step in steps)
+    return [(round(1000 * step.actions[0, 0]), step.chunk_index) for step in steps]
+
+
+def test_a_chunk_is_executed_one_action_a_tick_before_the_policy_is_asked_again():
+    world = World(Planner())
+    steps = [world.tick() for _ in range(7)]
+    assert executed(steps) == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0)]
+    assert [len(step.actions) for step in steps[:3]] == [3, 2, 1]
+    assert world.policy.asked == 3 and world.loop.counters.ticks == 7
+    assert 'policy' in steps[0].spans and 'policy' not in steps[1].spans
+
+
+@pytest.mark.parametrize('chunk_steps, asked', [(1, 6), (2, 3), (3, 2), (100, 2)])
+def test_a_part_of_a_chunk_may_be_executed(chunk_steps, asked):
+    world = World(Planner(), chunk_steps)
+    for _ in range(6):
+        world.tick()
+    assert world.policy.asked == asked
+
+
+def test_a_plan_for_another_instruction_episode_or_profile_is_void():
+    world = World(Planner())
+    world.tick()
+    world.loop.set_instruction('stack the cups')
+    assert executed([world.tick(), world.tick()]) == [(2, 0), (2, 1)]
+    world.loop.restart()
+    assert executed([world.tick()]) == [(3, 0)]
+    world.policy = Planner('int4_rtn')
+    assert executed([world.tick(), world.tick()]) == [(1, 0), (1, 1)]
+
+
+def test_a_plan_is_void_after_a_tick_that_was_missed_or_refused():
+    world = World(Planner())
+    world.tick()
+    assert executed([world.tick(1000)]) == [(2, 0)], 'its time has passed'
+    world.loop.refuse_image('wrist', ObservationError('Camera wrist sends 640x480'))
+    world.now_ns += 200 * MS
+    world.robot()
+    world.loop.push_image('image', Sample(world.now_ns, WHITE))
+    world.now_ns += 31 * MS
+    assert world.loop.step(world.policy).actions is None
+    assert executed([world.tick(), world.tick()]) == [(3, 0), (3, 1)]
+
+
+def test_planned_actions_are_refused_on_stale_samples_like_all_others():
+    world = World(Planner())
+    world.tick()
+    world.now_ns += 400 * MS
+    world.images()
+    world.now_ns += 31 * MS
+    assert 'robot/' in world.loop.step(world.policy).refusal
+
+
+def test_fewer_than_no_steps_of_a_chunk_are_refused():
+    with pytest.raises(ParameterError, match='chunk_steps is -1'):
+        World(chunk_steps=-1)
 
 
 # -- thread ---------------------------------------------------------------------------------

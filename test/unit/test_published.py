@@ -8,80 +8,29 @@ from pathlib import Path
 
 import pytest
 import torch
+from published_networks import published_network, write_published
 from safetensors.torch import load_file, save_file
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import CheckpointError
 from sqil_ros.policy.loader import load_policy
-from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.published import __main__ as command
 from sqil_ros.policy.openvla.published import folder as published_folder
-from sqil_ros.policy.openvla.published.names import DINO, SIGLIP, source_of, to_published
-from sqil_ros.policy.openvla.tokenizer import train_tokenizer
+from sqil_ros.policy.openvla.published.names import DINO, SIGLIP, source_of
 
 NAMES = list(published_folder.HEADS)
-STATISTICS = {'action': {'q01': [-1.0] * 6 + [0.0], 'q99': [1.0] * 7, 'mean': [0.0] * 7}}
-SIZES = {'num_attention_heads': 2, 'image_size': 28, 'patch_size': 14, 'num_hidden_layers': 2}
 
 
 @pytest.fixture
 def network(monkeypatch) -> OpenVLA:
     monkeypatch.setattr(published_folder, 'HEADS', dict.fromkeys(NAMES, 2))
-    config = OpenVLAConfig(
-        dino=SIZES | {'hidden_size': 16, 'mlp_ratio': 4, 'num_register_tokens': 4},
-        siglip=SIZES | {'hidden_size': 24, 'intermediate_size': 40, 'hidden_act': 'gelu'},
-        text={
-            'hidden_size': 32,
-            'intermediate_size': 48,
-            'num_hidden_layers': 1,
-            'num_attention_heads': 2,
-            'vocab_size': 832,
-        },
-        text_vocab_size=768,
-        projector_hidden=160,
-    )
-    torch.manual_seed(0)
-    model = OpenVLA(config).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.copy_(torch.randn_like(parameter).bfloat16().float())
-    # A published class token has its position in it, and there is no mask token.
-    model.dino.embeddings.position_embeddings[:, 0] = 0.0
-    model.dino.embeddings.mask_token.zero_()
-    return model
+    return published_network()
 
 
 @pytest.fixture
 def folder(network, tmp_path) -> Path:
-    """In two shards, with what a published network has and does not use."""
-    path = tmp_path / 'openvla-7b'
-    path.mkdir()
-    tensors = to_published(network.state_dict())
-    for prefix in (DINO, SIGLIP):
-        last = {n: t for n, t in tensors.items() if n.startswith(f'{prefix}blocks.1.')}
-        tensors |= {n.replace('blocks.1.', 'blocks.2.'): t.clone() for n, t in last.items()}
-        tensors[f'{prefix}norm.weight'] = torch.ones(3)
-    tensors[f'{SIGLIP}attn_pool.latent'] = torch.ones(1, 1, 24)
-    names = sorted(tensors)
-    files = {name: f'part-{i % 2}.safetensors' for i, name in enumerate(names)}
-    for file in set(files.values()):
-        part = {name: tensors[name].contiguous() for name in names if files[name] == file}
-        save_file(part, path / file)
-    (path / published_folder.INDEX).write_text(json.dumps({'weight_map': files}))
-    config = {
-        'model_type': 'openvla',
-        'timm_model_ids': NAMES,
-        'timm_override_act_layers': [None, None],
-        'use_fused_vision_backbone': True,
-        'image_sizes': [28, 28],
-        'n_action_bins': 256,
-        'pad_to_multiple_of': 64,
-        'text_config': network.config.text | {'model_type': 'llama', 'pad_token_id': 0},
-        'norm_stats': {'bridge_orig': STATISTICS},
-    }
-    (path / 'config.json').write_text(json.dumps(config))
-    train_tokenizer().save(str(path / 'tokenizer.json'))
-    return path
+    return write_published(network, tmp_path / 'openvla-7b')
 
 
 def run(folder, *more, dataset='bridge_orig'):
@@ -179,4 +128,4 @@ def test_an_unknown_data_set_is_refused_with_those_there_are(folder, capsys):
 
 def test_a_layer_that_a_published_network_lacks_is_named():
     with pytest.raises(CheckpointError, match='no place'):
-        source_of('proprio_projector.fc1.weight')
+        source_of('audio_projector.fc1.weight')

@@ -20,11 +20,13 @@ from sqil_ros.quant.primitives import WIDTHS, quantize
 CPU = torch.device('cpu')
 patient = settings(deadline=None, max_examples=100)  # a busy machine is no failure
 DTYPES = (torch.float32, torch.bfloat16)
+# On a CPU the kernels of GPUs are interpreted, if at all; test/unit/cuda multiplies with them.
+AT_HAND = [name for name, b in BACK_ENDS.items() if not b.refusal(LayerShape(8, 8, 4), CPU)]
 SERVED = [
     (name, bits)
-    for name, back_end in BACK_ENDS.items()
+    for name in AT_HAND
     for bits in WIDTHS
-    if not back_end.refusal(LayerShape(8, 8, bits), CPU)
+    if name != 'cuda' and not BACK_ENDS[name].refusal(LayerShape(8, 8, bits), CPU)
 ]
 # The reference is the fake layer bit for bit. The engine adds up float32 products in another
 # order, and never rounds weights to bfloat16 as the fake layer does for such activations. torch's
@@ -123,7 +125,7 @@ def test_torch_cpu_storage(bits: int, bytes_per_weight: float) -> None:
 def test_back_ends_can_be_exchanged(bits: int) -> None:
     packed = PackedLinear.from_linear(layer(33, 47), bits, 'reference')
     rows = packed.packed.clone()
-    for name in BACK_ENDS:
+    for name in AT_HAND:
         packed.use(name)
         assert packed.back_end == name
     packed.use('reference')
@@ -134,10 +136,10 @@ def test_back_ends_can_be_exchanged(bits: int) -> None:
 def test_saved_state_is_portable(bits: int) -> None:
     """The layout of a CPU never reaches a file, so it cannot be misread elsewhere."""
     dense = layer(33, 47)
-    for writer in BACK_ENDS:
+    for writer in AT_HAND:
         state = PackedLinear.from_linear(dense, bits, writer).state_dict()
         assert torch.equal(state['packed'], pack(quantize(dense.weight, bits).codes, bits))
-        for reader in BACK_ENDS:
+        for reader in AT_HAND:
             other = PackedLinear.from_linear(layer(33, 47, seed=9), bits, reader)
             other.load_state_dict(state)
             assert torch.equal(other.quantized.codes, quantize(dense.weight, bits).codes)
@@ -162,7 +164,7 @@ def test_another_device_gets_a_back_end_that_serves_there(back_end: str) -> None
     assert packed.packed.device == packed.scale.device == torch.device('meta')
 
 
-@pytest.mark.parametrize('back_end', BACK_ENDS)
+@pytest.mark.parametrize('back_end', AT_HAND)
 def test_gradients_flow_through_to_the_input(back_end: str) -> None:
     """An adapter on a frozen packed base can be trained."""
     dense = layer(9, 40)

@@ -5,6 +5,7 @@ examples:
   sqil-train-bc --data data/expert --out runs/bc --steps 20000
   sqil-train-bc --data data/expert data/dagger --out runs/bc --steps 40000   (goes on from there)
   sqil-train-bc --domain libero_object --data data/libero --out runs/libero
+  sqil-train-bc --data data/expert --out runs/oft --chunk 8                  (OpenVLA-OFT)
 
 The run directory holds `state.safetensors` + `state.json` (resume), `log.jsonl` (one line per
 report) and `checkpoint/` (the averaged weights in save_pretrained layout).
@@ -30,25 +31,27 @@ from torch import Tensor, nn
 
 from sqil_ros.policy.openvla.action_tokenizer import encode
 from sqil_ros.policy.openvla.checkpoint import save_checkpoint
-from sqil_ros.policy.openvla.config import OpenVLAConfig, tiny
+from sqil_ros.policy.openvla.config import L1, OpenVLAConfig, tiny, with_l1_head
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor, pixels_from_images
 from sqil_ros.policy.openvla.statistics import Normalizer, dataset_statistics
-from sqil_ros.policy.openvla.tokenizer import space_token, train_tokenizer
+from sqil_ros.policy.openvla.tokenizer import EOS, space_token, train_tokenizer
 from sqil_training.batches import draw_jitter, soft_bins
+from sqil_training.chunks import chunk_loss
 from sqil_training.demonstrations import Demonstrations, Samples
 from sqil_training.domains import DOMAINS
 from sqil_training.muon import Muon
 from sqil_training.readouts import Readouts
 from sqil_training.run_state import load_state, save_state
 
-_OUTER = re.compile('embed|lm_head|_token')
+_OUTER = re.compile(r'embed|lm_head|_token|action_head\.fc2')
 
 
 @dataclass(frozen=True)
 class Settings:
     """Hyper-parameters of a run.
 
+    ``chunk`` is the number of actions at once by regression (OpenVLA-OFT), 0 for action tokens.
     The encoders learn for ``vision_steps`` steps and stay as they are from then on: once they
     tell where everything is, all time is better spent on the decoder.
     """
@@ -67,6 +70,7 @@ class Settings:
     keypoint_weight: float = 0.5
     goal_weight: float = 4.0
     jitter: float = 0.15
+    chunk: int = 0
     seed: int = 0
     report: int = 100
 
@@ -87,7 +91,8 @@ class Trainer:
         """Start from scratch."""
         torch.manual_seed(settings.seed)
         self.settings, self.data = settings, data
-        self.config: OpenVLAConfig = tiny()
+        self.tokenizer = train_tokenizer()
+        self.config = _config(settings.chunk, self.tokenizer.token_to_id(EOS))
         self.model = OpenVLA(self.config)
         patches = (self.config.image_size // self.config.dino['patch_size']) ** 2
         self.readouts = Readouts(
@@ -99,7 +104,6 @@ class Trainer:
         self.statistics = dataset_statistics(
             data.domain.name, data.actions, data.proprio, data.trajectories
         )
-        self.tokenizer = train_tokenizer()
         self.refresh_statistics()
         self.trained = nn.ModuleDict({'model': self.model, 'readouts': self.readouts})
         self.parameters = dict(self.trained.named_parameters())
@@ -148,31 +152,32 @@ class Trainer:
         )
 
     def batch(self, samples: Samples) -> tuple[Batch, Tensor]:
-        """Model inputs and (B, 7) action tokens."""
+        """Model inputs and (B, 7) action tokens, or (B, K, 7) normalised actions."""
         pixels = pixels_from_images(torch.from_numpy(samples.images))
         gain, shift = draw_jitter(*pixels.shape[:2], self.settings.jitter)
         tokens, mask = self.processor.tokens(samples.instructions)
         proprio = self.processor.proprio(samples.proprio)
+        batch = Batch(pixels * gain + shift, tokens, mask, proprio)
+        if self.config.head == L1:
+            return batch, torch.from_numpy(self.actions.normalize(samples.chunks)).float()
         labels = encode(
             self.actions.normalize(samples.actions),
             self.config.text_vocab_size,
             self.config.n_action_bins,
         )
-        return Batch(pixels * gain + shift, tokens, mask, proprio), torch.from_numpy(labels)
+        return batch, torch.from_numpy(labels)
 
     def losses(self, batch: Batch, labels: Tensor, samples: Samples) -> dict[str, Tensor]:
         """Every term of the loss and the errors that are reported with it."""
-        config = self.config
         seeing = self.step < self.settings.vision_steps
         with torch.set_grad_enabled(seeing):
             features = self.model.patch_features(batch.pixels)
         asked = features[torch.from_numpy(samples.picture)]
-        states = self.model.action_states(batch, labels, asked)
-        logits = self.model.action_logits(states).float()
-        targets = soft_bins(
-            labels, config.text_vocab_size, config.n_action_bins, self.settings.bin_spread
-        )
-        action = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+        if self.config.head == L1:
+            known = torch.from_numpy(samples.known)
+            states, answer = self._chunk_terms(batch, labels, asked, known)
+        else:
+            states, answer = self._token_terms(batch, labels, asked)
         keypoints, pixel_error = self.readouts.keypoint_loss(
             features,
             torch.from_numpy(samples.keypoints).float(),
@@ -187,24 +192,48 @@ class Trainer:
             torch.from_numpy(samples.axis).float(),
         )
         turn = self.readouts.turn_loss(states[:, 0], torch.from_numpy(samples.turn).float())
-        with torch.no_grad():
-            found = config.text_vocab_size - 1 - logits.argmax(-1)
-            bins_off = (found - labels).abs().float()[:, :3].mean()
-            grip = ((found - labels).abs()[:, 6] < 64).float().mean()
         settings = self.settings
-        total = action + settings.goal_weight * (goals + 0.2 * turn)
+        total = answer['action'] + settings.goal_weight * (goals + 0.2 * turn)
         if seeing:
             total = total + settings.keypoint_weight * (keypoints + axis)
         return {
             'loss': total,
-            'action': action,
-            'pixel_error': pixel_error * config.image_size,
+            **answer,
+            'pixel_error': pixel_error * self.config.image_size,
             'goal_error_mm': goal_error * 1e3,
             'axis': axis,
             'turn': turn,
-            'bins_off': bins_off,
-            'gripper': grip,
         }
+
+    def _token_terms(
+        self, batch: Batch, labels: Tensor, features: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Teacher-forced states, and how far the chances of bins are from the (B, 7) tokens."""
+        config = self.config
+        states = self.model.action_states(batch, labels, features)
+        logits = self.model.action_logits(states).float()
+        targets = soft_bins(
+            labels, config.text_vocab_size, config.n_action_bins, self.settings.bin_spread
+        )
+        action = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(0, 1))
+        with torch.no_grad():
+            found = config.text_vocab_size - 1 - logits.argmax(-1)
+            bins_off = (found - labels).abs().float()[:, :3].mean()
+            grip = ((found - labels).abs()[:, 6] < 64).float().mean()
+        return states, {'action': action, 'bins_off': bins_off, 'gripper': grip}
+
+    def _chunk_terms(
+        self, batch: Batch, labels: Tensor, features: Tensor, known: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """States of a parallel answer, and how far it is from the (B, K, 7) actions."""
+        assert self.model.action_head is not None
+        states = self.model.chunk_states(batch, features)
+        predicted = self.model.action_head(states).float()
+        action = chunk_loss(predicted, labels, known)
+        with torch.no_grad():
+            off = (predicted - labels).abs()
+            grip = (off[..., 6][known] < 0.5).float().mean()
+        return states, {'action': action, 'first_off': off[:, 0, :3].mean(), 'gripper': grip}
 
     def train_step(self, samples: Samples) -> dict[str, float]:
         """One update."""
@@ -234,9 +263,15 @@ class Trainer:
             if name.startswith(prefix)
         }
         model.load_state_dict(weights, strict=False)
+        name = 'openvla-oft-tiny' if self.config.head == L1 else 'openvla-tiny'
         save_checkpoint(
-            directory, model, self.tokenizer, self.statistics, self.data.contract, 'openvla-tiny'
+            directory, model, self.tokenizer, self.statistics, self.data.contract, name
         )
+
+
+def _config(chunk: int, stop_token: int) -> OpenVLAConfig:
+    """The tiny network, answering with tokens or with chunks."""
+    return with_l1_head(tiny(), chunk, stop_token=stop_token) if chunk else tiny()
 
 
 def batches(data: Demonstrations, settings: Settings, first: int) -> Iterator[Samples]:
@@ -247,7 +282,8 @@ def batches(data: Demonstrations, settings: Settings, first: int) -> Iterator[Sa
         step = first
         while True:
             rng = np.random.default_rng([settings.seed, step])
-            ready.put(data.draw(rng, settings.batch, settings.relabel, settings.shift))
+            chance = settings.relabel, settings.shift
+            ready.put(data.draw(rng, settings.batch, *chance, chunk=max(1, settings.chunk)))
             step += 1
 
     threading.Thread(target=produce, daemon=True).start()

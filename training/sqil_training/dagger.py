@@ -84,9 +84,10 @@ def learn_from_rollouts(
         tasks = [task_by_name(job.task) for job, _, _, _ in running]
         observations = [observation for observation, _ in seen]
         labels = [label for _, label in seen]
-        rows = actor(arms, tasks, observations)
+        rows = actor(arms, tasks, observations)[:, 0]
         if taught_by is not None:
-            labels = [_action(row) for row in taught_by(arms, tasks, observations)]
+            taught = taught_by(arms, tasks, observations)[:, 0]
+            labels = [_action(row) for row in taught]
             for (_, _, recorder, _), label in zip(running, labels, strict=True):
                 recorder.relabel(label)
         still = []

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sqil_ros.contract import Contract
 from sqil_ros.errors import EpisodeError
 from sqil_ros.types import Array
+from sqil_training.chunks import chunks_from
 from sqil_training.command_shift import shifted
 from sqil_training.domain import Domain
 from sqil_training.episodes import Episode, decode_picture, episode_folders, read_episode
@@ -35,6 +36,9 @@ class Samples:
         instructions: R sentences.
         proprio: (R, 14) measured state, then command.
         actions: (R, 7) labels.
+        chunks: (R, K, 7) ``actions`` and what follows them in the demonstration.
+        known: (R, K) whether it follows: not behind the episode's end, and only the first step
+            where another task or another command is asked about.
         goals: (R, 9) source, target and TCP command position [m] (simulation only).
     """
 
@@ -48,6 +52,8 @@ class Samples:
     instructions: list[str]
     proprio: Array
     actions: Array
+    chunks: Array
+    known: np.ndarray
     goals: Array
 
 
@@ -86,6 +92,8 @@ class Demonstrations:
             [np.hstack([episode.states, episode.commands]) for episode in episodes]
         )
         self.actions = np.concatenate([episode.actions for episode in episodes])
+        ends = np.cumsum([len(episode) for episode in episodes])
+        self.last = np.repeat(ends - 1, [len(episode) for episode in episodes])
         self.task = np.concatenate(
             [np.full(len(episode), names.index(episode.task)) for episode in episodes]
         )
@@ -111,7 +119,9 @@ class Demonstrations:
     def __len__(self) -> int:
         return len(self.actions)
 
-    def draw(self, rng: np.random.Generator, size: int, relabel: float, shift: float) -> Samples:
+    def draw(
+        self, rng: np.random.Generator, size: int, relabel: float, shift: float, chunk: int = 1
+    ) -> Samples:
         """A random batch.
 
         Args:
@@ -120,6 +130,7 @@ class Demonstrations:
             relabel: chance that a picture with an open gripper is asked about a second time,
                 with the instruction of another task; it teaches that words decide.
             shift: chance that a question is about another command, as :func:`shifted` has it.
+            chunk: actions of an answer.
         """
         domain, tasks = self.domain, len(self.domain.tasks)
         rows = rng.integers(len(self), size=size)
@@ -129,18 +140,22 @@ class Demonstrations:
         answered = ~np.isnan(self.labels[rows[again], other, 0])
         again, other = again[answered], other[answered]
         picture = np.concatenate([np.arange(size), again])
-        samples = self._samples(rows, picture, np.concatenate([self.task[rows], other]))
+        samples = self._samples(rows, picture, np.concatenate([self.task[rows], other]), chunk)
         for i in np.flatnonzero(rng.random(len(picture)) < shift):
             row, task = rows[picture[i]], samples.tasks[i]
+            samples.known[i, 1:] = False
             samples.proprio[i], samples.actions[i] = shifted(
                 domain.expert, self.contract, self.proprio[row], self.objects[row],
                 self.axis[row], task, self.labels[row, task], rng,
             )  # fmt: skip
+        samples.chunks[:, 0] = samples.actions
         samples.goals[:, 6:] = samples.proprio[:, 7:10]
         samples.turn[:] -= samples.proprio[:, 12]
         return samples
 
-    def _samples(self, rows: np.ndarray, picture: np.ndarray, tasks: np.ndarray) -> Samples:
+    def _samples(
+        self, rows: np.ndarray, picture: np.ndarray, tasks: np.ndarray, chunk: int
+    ) -> Samples:
         images = np.stack(
             [np.stack([decode_picture(data) for data in self.pictures[row]]) for row in rows]
         )
@@ -148,6 +163,8 @@ class Demonstrations:
         sources, targets = domain.sources[tasks], domain.targets[tasks]
         places = self.objects[asked]
         index = np.arange(len(asked))
+        chunks, known = chunks_from(self.actions, self.last, asked, chunk)
+        known[tasks != self.task[asked], 1:] = False
         return Samples(
             images=images,
             keypoints=self.keypoints[rows],
@@ -159,6 +176,8 @@ class Demonstrations:
             instructions=[domain.instructions[task] for task in tasks],
             proprio=self.proprio[asked],
             actions=self.labels[asked, tasks],
+            chunks=chunks,
+            known=known,
             goals=np.hstack(
                 [places[index, sources], places[index, targets], self.proprio[asked, 7:10]]
             ),

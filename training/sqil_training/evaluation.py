@@ -53,7 +53,7 @@ def expert_actor(
             np.array(arm.scene.contract.tool_down),
         )
         rows.append(np.append(action.delta, action.gripper))
-    return np.array(rows)
+    return np.array(rows)[:, None]
 
 
 def policy_actor(checkpoint: str, profile: str, contract: Contract) -> Actor:
@@ -67,7 +67,7 @@ def policy_actor(checkpoint: str, profile: str, contract: Contract) -> Actor:
     policy = load_policy(checkpoint, profile, contract)
     if not isinstance(policy, OpenVLAPolicy):
         raise SqilError(f'{checkpoint} cannot answer batches; evaluate an OpenVLA checkpoint.')
-    return lambda arms, tasks, observations: policy.act_batch(observations)
+    return lambda arms, tasks, observations: policy.act_chunks(observations)
 
 
 def _worker(

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sqil_ros.errors import RobotFault
+from sqil_ros.plan import Plan
 from sqil_ros.sim.arm import SimulatedArm
 from sqil_ros.sim.tasks import MAX_STEPS, SuccessJudge, Task, task_by_name
 from sqil_ros.types import Action, Array, Observation
 from sqil_training.motion import motion_of
 
 Actor = Callable[[Sequence[SimulatedArm], Sequence[Task], Sequence[Observation]], Array]
+"""Answers a batch of observations with (B, K, 7) chunks of actions."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class _Running:
     seed: int
     judge: SuccessJudge
     path: list[Array]
+    plan: Plan = field(default_factory=lambda: Plan(steps=0))
     openings: list[float] = field(default_factory=list)
 
 
@@ -64,7 +67,7 @@ def roll_out(
     Args:
         arms: simulated arms, one episode at a time each.
         episodes: (task name, seed) pairs.
-        actor: answers a batch of observations with (B, 7) actions.
+        actor: whose chunks are executed to their end before it is asked again.
         instruction_of: what the policy is told for a task.
         see: what the policy is shown of an observation (identity, or black pictures).
     """
@@ -78,11 +81,16 @@ def roll_out(
             arm.reset(seed)
             start = arm.scene.tcp().position
             running.append(_Running(arm, task, seed, SuccessJudge(task), [start]))
-        observations = [see(run.arm.observe(instruction_of(run.task))) for run in running]
-        actions = actor([run.arm for run in running], [run.task for run in running], observations)
+        rows = [run.plan.next(run.seed) for run in running]
+        asked = [run for run, row in zip(running, rows, strict=True) if row is None]
+        chunks: Iterator[Array] = iter(())
+        if asked:
+            observations = [see(run.arm.observe(instruction_of(run.task))) for run in asked]
+            chunks = iter(actor([r.arm for r in asked], [r.task for r in asked], observations))
         still = []
-        for run, row in zip(running, actions, strict=True):
-            outcome = _advance(run, row)
+        for run, row in zip(running, rows, strict=True):
+            planned = row or run.plan.follow(next(chunks), run.seed)
+            outcome = _advance(run, planned.actions[0])
             if outcome is None:
                 still.append(run)
             else:

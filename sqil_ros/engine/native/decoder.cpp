@@ -32,26 +32,26 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       change_(d.capacity, d.width),
       gate_(d.capacity, outputs_of(layers_[0].gate)),
       up_(d.capacity, outputs_of(layers_[0].gate)),
-      memories_(d.layer_count * d.key_heads, d.capacity, d.head_width, d.memory_bits),
+      // A parallel answer is one pass: no layer's keys and values are asked for again.
+      kept_layers_(d.action_head ? 1 : d.layer_count),
+      memories_(kept_layers_ * d.key_heads, d.capacity, d.head_width, d.memory_bits),
       scores_(d.heads, kMostQueryRows * up_to(d.capacity, kTile)),
       answered_(d.answers, d.width),
-      logits_(d.answers, outputs_of(d.head)) {}
+      logits_(d.answers, outputs_of(d.head)),
+      action_head_(d.action_head ? new ActionHead(*d.action_head, d.answers, d.width, threads)
+                                 : nullptr) {}
 
 bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int seen_count,
                      int64_t *answer) {
   const int prompt = count + seen_count;
   if (prompt + decoder_.answers - 1 > decoder_.capacity) return false;
-  embed(tokens[0], 0);
-  for (int row = 0; row < seen_count; ++row) {
-    memcpy(states_.row(1 + row), seen.row(row), sizeof(float) * decoder_.width);
-  }
-  for (int token = 1; token < count; ++token) embed(tokens[token], seen_count + token);
+  embed_prompt(tokens, count, seen, seen_count);
   const auto start = Clock::now();
   for (int index = 0; index < decoder_.answers; ++index) {
     if (index == 1) prefill_s_ = seconds_since(start);
     const int rows = index == 0 ? prompt : 1;
     if (index > 0) embed(answer[index - 1], 0);
-    forward(index == 0 ? 0 : prompt + index - 1, rows);
+    forward(index == 0 ? 0 : prompt + index - 1, rows, {rows - 1, 1}, true);
     kernels().normalize(decoder_.norm, decoder_.epsilon, states_.row(rows - 1), states_.stride(),
                         1, decoder_.width, answered_.row(index));
     products_(decoder_.head, answered_, logits_, 1, index);
@@ -59,6 +59,34 @@ bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int see
   }
   answer_s_ = seconds_since(start);
   return true;
+}
+
+bool Decoder::plan(const int64_t *tokens, int count, const Rows &seen, int seen_count,
+                   float *actions) {
+  const int prompt = count + seen_count, whole = prompt + decoder_.answers + 1;
+  if (whole > decoder_.capacity) return false;
+  embed_prompt(tokens, count, seen, seen_count);
+  for (int place = prompt; place < whole - 1; ++place) {
+    memset(states_.row(place), 0, sizeof(float) * decoder_.width);
+  }
+  embed(decoder_.stop_token, whole - 1);
+  const auto start = Clock::now();
+  // As in next-token prediction, an action is read one position early.
+  forward(0, whole, {prompt - 1, decoder_.answers}, false);
+  kernels().normalize(decoder_.norm, decoder_.epsilon, states_.row(prompt - 1), states_.stride(),
+                      decoder_.answers, decoder_.width, answered_.row(0));
+  prefill_s_ = seconds_since(start);
+  (*action_head_)(answered_, actions);
+  answer_s_ = seconds_since(start);
+  return true;
+}
+
+void Decoder::embed_prompt(const int64_t *tokens, int count, const Rows &seen, int seen_count) {
+  embed(tokens[0], 0);
+  for (int row = 0; row < seen_count; ++row) {
+    memcpy(states_.row(1 + row), seen.row(row), sizeof(float) * decoder_.width);
+  }
+  for (int token = 1; token < count; ++token) embed(tokens[token], seen_count + token);
 }
 
 void Decoder::embed(int64_t token, int row) {
@@ -77,21 +105,20 @@ void Decoder::embed(int64_t token, int row) {
 }
 
 // The first `count` rows of the states, which follow `start` tokens that were seen before.
-void Decoder::forward(int start, int count) {
+void Decoder::forward(int start, int count, Asked asked, bool causal) {
   const Kernels &use = kernels();
   const int64_t stride = states_.stride();
   const bool alone = count == 1;
   for (int index = 0; index < decoder_.layer_count; ++index) {
     const sqil_decoder_layer &layer = layers_[index];
-    // Behind the last layer only the last token is asked for.
-    const int from = index + 1 < decoder_.layer_count ? 0 : count - 1;
-    const int rows = count - from;
+    const bool last = index + 1 == decoder_.layer_count;
+    const int from = last ? asked.from : 0, rows = last ? asked.count : count;
     use.normalize(layer.before, decoder_.epsilon, states_.row(0), stride, count, decoder_.width,
                   normed_.row(0));
     products_(layer.query, normed_, query_, rows, from, alone);
     products_(layer.key, normed_, key_, count, 0, alone);
     products_(layer.value, normed_, value_, count, 0, alone);
-    attend(index, start, count, from);
+    attend(index, start, count, {from, rows}, causal);
     products_(layer.output, attended_, change_, rows, from, alone);
     use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
     use.normalize(layer.between, decoder_.epsilon, states_.row(from), stride, rows, decoder_.width,
@@ -104,25 +131,25 @@ void Decoder::forward(int start, int count) {
   }
 }
 
-void Decoder::attend(int layer, int start, int count, int from) {
+void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) {
   const Kernels &use = kernels();
   const int width = decoder_.head_width, half = width / 2;
   const int queries_per_key = decoder_.heads / decoder_.key_heads;
+  const int memory = layer % kept_layers_ * decoder_.key_heads;
   const float *const cosine = decoder_.cosine + start * half;
   const float *const sine = decoder_.sine + start * half;
-  use.rotate(query_.row(from), query_.stride(), count - from, decoder_.heads, width,
-             cosine + from * half, sine + from * half);
+  use.rotate(query_.row(asked.from), query_.stride(), asked.count, decoder_.heads, width,
+             cosine + asked.from * half, sine + asked.from * half);
   use.rotate(key_.row(0), key_.stride(), count, decoder_.key_heads, width, cosine, sine);
   for (int head = 0; head < decoder_.key_heads; ++head) {
     use.remember(key_.row(0) + head * width, value_.row(0) + head * width, key_.stride(), count,
-                 width, start, memories_[layer * decoder_.key_heads + head]);
+                 width, start, memories_[memory + head]);
   }
   in_parallel(products_.threads, decoder_.heads, [&](int first, int last) {
     for (int head = first; head < last; ++head) {
-      use.attend(query_.row(from) + head * width, query_.stride(), count - from,
-                 memories_[layer * decoder_.key_heads + head / queries_per_key], start + count,
-                 width, true, scores_.row(head), attended_.row(from) + head * width,
-                 attended_.stride());
+      use.attend(query_.row(asked.from) + head * width, query_.stride(), asked.count,
+                 memories_[memory + head / queries_per_key], start + count, width, causal,
+                 scores_.row(head), attended_.row(asked.from) + head * width, attended_.stride());
     }
   });
 }
@@ -148,7 +175,7 @@ int64_t Decoder::bytes() const {
                            &gate_, &up_, &scores_, &answered_, &logits_}) {
     total += rows->bytes();
   }
-  return total;
+  return total + (action_head_ ? action_head_->bytes() : 0);
 }
 
 }  // namespace sqil

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <vector>
 
+#include "action_head.h"
 #include "head_memory.h"
 #include "products.h"
 
@@ -16,6 +18,8 @@ class Decoder {
   // BOS, `seen_count` rows of `seen`, the other tokens: to the action tokens. False where they
   // exceed the capacity.
   bool answer(const int64_t *tokens, int count, const Rows &seen, int seen_count, int64_t *answer);
+  // The same prompt, then places for the answer: to actions, all at once. Everything sees everything.
+  bool plan(const int64_t *tokens, int count, const Rows &seen, int seen_count, float *actions);
 
   int answers() const { return decoder_.answers; }
   int width() const { return decoder_.width; }
@@ -23,24 +27,31 @@ class Decoder {
   // Of the last answer.
   const Rows &states() const { return answered_; }
   const Rows &logits() const { return logits_; }
-  // Of the last answer: until its first token is known, and until all are [s].
+  // Of the last answer: until its first token, or the states of a plan, are known, and until all [s].
   double prefill_seconds() const { return prefill_s_; }
   double answer_seconds() const { return answer_s_; }
   int64_t bytes() const;
 
  private:
   void embed(int64_t token, int row);
-  void forward(int start, int count);
-  void attend(int layer, int start, int count, int from);
+  void embed_prompt(const int64_t *tokens, int count, const Rows &seen, int seen_count);
+  // Rows of the states that are asked for behind the last layer.
+  struct Asked {
+    int from, count;
+  };
+  void forward(int start, int count, Asked asked, bool causal);
+  void attend(int layer, int start, int count, Asked asked, bool causal);
   int choose(const float *logits) const;
 
   const sqil_decoder decoder_;
   const std::vector<sqil_decoder_layer> layers_;
   Products products_;
   Rows states_, normed_, query_, key_, value_, attended_, change_, gate_, up_;
-  HeadMemories memories_;  // (layers, key heads)
+  const int kept_layers_;
+  HeadMemories memories_;  // (kept layers, key heads)
   Rows scores_;            // (heads)
   Rows answered_, logits_;
+  std::unique_ptr<ActionHead> action_head_;
   double prefill_s_ = 0.0, answer_s_ = 0.0;
 };
 

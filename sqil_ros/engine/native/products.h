@@ -58,9 +58,10 @@ class Products {
     for (const sqil_linear *band = &layer; band; band = band->next) {
       if (!band->bits) fill_band(*band, count, y, y_stride);
     }
-    // Few rows take the time of reading the weights, many that of multiplying.
+    // Few rows take the time of reading the weights, and half a bit's to begin with each; many take
+    // that of multiplying.
     const auto effort = [&](const sqil_linear &band) {
-      if (count <= kFew) return band.bits;
+      if (count <= kFew) return 2 * band.bits + 1;
       return inputs.by_codes && band.bits > 8 ? kFloatEffort : 1;
     };
     share_panels(layer, threads, effort, [&](const sqil_linear &band, int begin, int end) {

@@ -16,6 +16,7 @@ struct sqil_step {
 namespace {
 
 void copy(const sqil::Rows &rows, int count, int width, float *to) {
+  if (!width) return;  // there are no rows to point at
   for (int row = 0; row < count; ++row) {
     memcpy(to + int64_t(row) * width, rows.row(row), sizeof(float) * width);
   }
@@ -60,6 +61,11 @@ void sqil_step_see(sqil_step *step, const float *pixels, const float *proprio) {
 int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, int64_t *answer) {
   const sqil::Vision &vision = step->vision;
   return step->decoder.answer(tokens, count, vision.seen(), vision.count(), answer) ? 0 : -1;
+}
+
+int32_t sqil_step_plan(sqil_step *step, const int64_t *tokens, int32_t count, float *actions) {
+  const sqil::Vision &vision = step->vision;
+  return step->decoder.plan(tokens, count, vision.seen(), vision.count(), actions) ? 0 : -1;
 }
 
 void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits) {

@@ -15,7 +15,15 @@ from sqil_ros.contract import Contract
 from sqil_ros.errors import CheckpointError
 from sqil_ros.memory import give_back
 from sqil_ros.policy.manifest import read_manifest, write_manifest
-from sqil_ros.policy.openvla.engine_step import AUTO, TORCH, engine_step
+from sqil_ros.policy.openvla.engine_step import (
+    AUTO,
+    TORCH,
+    EngineStep,
+    check_engine,
+    engine_step,
+)
+from sqil_ros.policy.openvla.gpu import onto_gpu
+from sqil_ros.policy.openvla.graph_step import GraphStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.processor import Processor
@@ -89,6 +97,7 @@ def load_openvla(
         CheckpointError: weights or statistics are unusable.
         ParameterError: ``engine`` is not one of ``ENGINES``.
         ProfileError: the profile is unknown, corrupt or of another checkpoint.
+        EngineError: the device is not there, or its memory does not suffice.
     """
     from sqil_ros.quant.profile import FULL_PRECISION, apply_profile, find_profile
 
@@ -101,8 +110,7 @@ def load_openvla(
         model.eval()
     else:
         model = load_model(directory)
-    model.to(device)
-    step = engine_step(model, engine if device == 'cpu' else TORCH, take=act_only)
+    step = _ready(model, torch.device(device), engine, act_only)
     give_back()
     return OpenVLAPolicy(
         model=model,
@@ -113,3 +121,15 @@ def load_openvla(
         device=device,
         step=step,
     )
+
+
+def _ready(
+    model: OpenVLA, device: torch.device, engine: str, act_only: bool
+) -> EngineStep | GraphStep | None:
+    """Put a model where it acts, and what acts in the place of its modules beside it."""
+    check_engine(engine)
+    if device.type == 'cuda':
+        onto_gpu(model, device)
+        return None if engine == TORCH else GraphStep(model, take=act_only)
+    model.to(device)
+    return engine_step(model, engine if device.type == 'cpu' else TORCH, take=act_only)

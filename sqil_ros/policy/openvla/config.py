@@ -12,10 +12,12 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from sqil_ros.errors import CheckpointError
+from sqil_ros.errors import CheckpointError, ParameterError
 
 N_ACTIONS = 7
 BIN_CHOICES = ('argmax', 'median')
+TOKENS, L1 = 'tokens', 'l1'
+HEADS = (TOKENS, L1)
 
 
 class OpenVLAConfig(PretrainedConfig):
@@ -37,6 +39,11 @@ class OpenVLAConfig(PretrainedConfig):
             openvla-7b, or ``median``. A demonstrator that often stands still in one axis puts a
             peak into a single bin; the most likely bin is then that peak even where nine in ten
             chances lie around another value, and the arm stops short. The median does not.
+        head: ``tokens``, one action as seven bins, one after the other (OpenVLA); or ``l1``,
+            ``chunk`` actions at once by regression (OpenVLA-OFT, arXiv 2502.19645).
+        chunk: actions that one look at the world gives, 1 with ``tokens``; OpenVLA-OFT has 8 for
+            LIBERO and 5 for BridgeData.
+        stop_token: token behind the place of the last action with ``l1``; 2 in Llama 2.
 
     The paper reads the second-to-last block of each encoder, so ``num_hidden_layers`` counts the
     blocks that are used: one fewer than the encoders of openvla-7b have.
@@ -56,6 +63,9 @@ class OpenVLAConfig(PretrainedConfig):
         patch_merge: int = 1,
         projector_hidden: int = 0,
         bin_choice: str = 'argmax',
+        head: str = TOKENS,
+        chunk: int = 1,
+        stop_token: int = 2,
         **kwargs: Any,
     ) -> None:
         self.dino = dino or {}
@@ -72,6 +82,14 @@ class OpenVLAConfig(PretrainedConfig):
                 f'bin_choice is {bin_choice!r}; use one of {BIN_CHOICES} in config.json.'
             )
         self.bin_choice = bin_choice
+        if head not in HEADS:
+            raise CheckpointError(f'head is {head!r}; use one of {HEADS} in config.json.')
+        if chunk < 1 or (head == TOKENS and chunk != 1):
+            raise CheckpointError(
+                f'chunk is {chunk} with head {head!r}; tokens give 1 action, l1 gives 1 or more. '
+                'Mend config.json.'
+            )
+        self.head, self.chunk, self.stop_token = head, chunk, stop_token
         super().__init__(**kwargs)
 
     def dino_config(self) -> Dinov2WithRegistersConfig:
@@ -90,6 +108,35 @@ class OpenVLAConfig(PretrainedConfig):
     def image_size(self) -> int:
         """Side of the square picture the encoders take [pixels]."""
         return int(self.dino['image_size'])
+
+    @property
+    def answers(self) -> int:
+        """Decoder states that the actions are read from."""
+        return N_ACTIONS * self.chunk
+
+
+def with_l1_head(config: OpenVLAConfig, chunk: int, **changes: Any) -> OpenVLAConfig:
+    """The same sizes, answering with ``chunk`` actions at once as OpenVLA-OFT does.
+
+    Args:
+        config: of a network that answers with tokens.
+        chunk: actions at once.
+        changes: other fields of :class:`OpenVLAConfig` that change.
+    """
+    return OpenVLAConfig(**{**config.to_dict(), 'head': L1, 'chunk': chunk, **changes})
+
+
+def require_tokens(config: OpenVLAConfig, what: str) -> None:
+    """Refuse ``what`` for a policy that has no bins to be asked about.
+
+    Raises:
+        ParameterError: the policy has a regression head.
+    """
+    if config.head != TOKENS:
+        raise ParameterError(
+            f'{what} asks how likely every action bin is, and this policy has head '
+            f'{config.head!r}, which has no bins; choose a checkpoint with head {TOKENS!r}.'
+        )
 
 
 def openvla_7b() -> OpenVLAConfig:

@@ -9,7 +9,7 @@ takes longer than the arithmetic of a small decoder.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +17,32 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from transformers import LlamaModel
 
 
+class Decoder(Protocol):
+    """Whatever keeps the keys and values of a sequence."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, n, width) next embeddings to their (B, n, width) last states."""
+
+
 class PreparedDecoder:
     """The keys and values of a sequence whose length N is known before it begins."""
 
-    def __init__(self, decoder: LlamaModel, mask: Tensor, positions: Tensor) -> None:
+    def __init__(
+        self, decoder: LlamaModel, mask: Tensor, positions: Tensor, padded: bool | None = None
+    ) -> None:
         """Make room.
 
         Args:
             decoder: whose layers compute.
             mask: (B, N) 1 where a token of the prompt or of the answer counts, 0 for padding.
             positions: (B, N) rotary positions.
+            padded: whether there may be padding; None looks, for which a GPU must be waited for.
         """
         config = decoder.config
         self._decoder = decoder
         self._layers = [_Layer(layer, config.rms_norm_eps) for layer in decoder.layers]
-        self._mask = None if bool(mask.all()) else mask.bool()
+        padded = not bool(mask.all()) if padded is None else padded
+        self._mask = mask.bool() if padded else None
         self._positions = positions
         self._filled = 0
         self._heads = (config.num_attention_heads, config.num_key_value_heads)
@@ -115,7 +126,7 @@ class _Layer:
 
 
 def one_by_one(
-    prepared: PreparedDecoder, prompt: Tensor, last: Tensor, choose: Callable[[Tensor], Tensor],
+    prepared: Decoder, prompt: Tensor, last: Tensor, choose: Callable[[Tensor], Tensor],
     embed: Callable[[Tensor], Tensor], count: int,
 ) -> Tensor:  # fmt: skip
     """(B, count) tokens, each chosen from the state that the one before it led to.

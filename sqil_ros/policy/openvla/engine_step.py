@@ -32,8 +32,7 @@ def engine_step(model: OpenVLA, engine: str = AUTO, take: bool = False) -> Engin
         ParameterError: another engine.
         EngineError: memory does not suffice.
     """
-    if engine not in ENGINES:
-        raise ParameterError(f'Parameter engine is {engine!r}; choose one of {ENGINES}.')
+    check_engine(engine)
     if engine == TORCH or library() is None:
         return None
     try:
@@ -42,6 +41,16 @@ def engine_step(model: OpenVLA, engine: str = AUTO, take: bool = False) -> Engin
         _LOG.warning('torch computes instead of the engine: %s', error)
         return None
     return EngineStep(model, take)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse what is no engine.
+
+    Raises:
+        ParameterError: it is not one of ``ENGINES``.
+    """
+    if engine not in ENGINES:
+        raise ParameterError(f'Parameter engine is {engine!r}; choose one of {ENGINES}.')
 
 
 class EngineStep:
@@ -86,13 +95,17 @@ class EngineStep:
         """(L,) prompt without padding to (7,) action tokens, about what was seen last."""
         return self._step.decode(tokens)
 
+    def plan(self, tokens: Tensor) -> Tensor:
+        """(L,) prompt without padding to (K, 7) normalised actions, about what was seen last."""
+        return self._step.plan(tokens)
+
     def make_room(self, words: int) -> None:
         """Take prompts of so many tokens from the next :meth:`see` on."""
         if words > self._step.room:
             self._step = self._with_room_for(-(-words // _WORDS) * _WORDS)
 
     def seconds(self) -> tuple[float, float]:
-        """Of the last answer: until its first token was known, and until all were."""
+        """Of the last answer, see :meth:`Step.seconds`."""
         return self._step.seconds()
 
     def insight(self) -> Insight:
@@ -103,5 +116,5 @@ class EngineStep:
         vision = self._weights.vision
         side = vision.image_side // vision.patch_side // vision.merge
         seen = vision.cameras * side * side + 1
-        decoder = self._weights.decoder(words + seen + 6)
+        decoder = self._weights.decoder(words + seen + self._config.answers + 1)
         return Step(vision, decoder, torch.get_num_threads())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sqil_ros.engine.structures import (
+    ActionHead,
     Decoder,
     DecoderLayer,
     Encoder,
@@ -27,7 +28,7 @@ from sqil_ros.engine.tiles import (
     linear_structure,
 )
 from sqil_ros.errors import EngineError
-from sqil_ros.policy.openvla.config import N_ACTIONS
+from sqil_ros.policy.openvla.action_head import Residual
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.quant.cpu import Cpu, input_codes, layer_weights
 from sqil_ros.quant.linear import PackedLinear
@@ -62,10 +63,8 @@ class EngineWeights:
         self._bits = 16 if embedding.dtype == torch.bfloat16 else 32
         self._embedding = embedding
         self._norm = self._norm_of(model.language_model.model.norm)
-        top, bins = model.config.text_vocab_size, model.config.n_action_bins
-        # Bin d - 1 belongs to token V - d, see OpenVLA.action_logits.
-        head = model.language_model.lm_head
-        self._head = self._copy(head, head.weight[top - bins : top].flip(0), None)
+        self._head = Linear() if model.action_head is not None else self._bins()
+        self._action_head = None if model.action_head is None else self._actions()
 
     def decoder(self, capacity: int) -> Decoder:
         """The decoder with room for so many tokens."""
@@ -82,6 +81,7 @@ class EngineWeights:
             sine=sine,
             norm=self._norm,
             head=self._head,
+            action_head=self._action_head,
             layer_count=len(self._layers),
             vocabulary=config.vocab_size,
             width=config.hidden_size,
@@ -89,13 +89,36 @@ class EngineWeights:
             key_heads=config.num_key_value_heads,
             head_width=config.head_dim,
             capacity=capacity,
-            answers=N_ACTIONS,
+            answers=model.config.answers,
             first_token=model.config.text_vocab_size - 1,
             median=int(model.config.bin_choice == 'median'),
+            stop_token=model.config.stop_token,
             embedding_bits=self._bits,
             memory_bits=self._bits,
             epsilon=config.rms_norm_eps,
         )
+
+    def _bins(self) -> Linear:
+        """Bin d - 1 belongs to token V - d, see OpenVLA.action_logits."""
+        config, head = self._model.config, self._model.language_model.lm_head
+        top = config.text_vocab_size
+        return self._copy(head, head.weight[top - config.n_action_bins : top].flip(0), None)
+
+    def _actions(self) -> Any:
+        head = self._model.action_head
+        assert head is not None
+        described = ActionHead(
+            before=self._norm_of(head.norm1),
+            into=self._linear(head.fc1),
+            after=self._norm_of(head.norm2),
+            out=self._linear(head.fc2),
+            epsilon=head.norm1.eps,
+        )
+        for index, block in enumerate(head.blocks):
+            assert isinstance(block, Residual)
+            described.block_norm[index] = self._norm_of(block.norm)
+            described.block[index] = self._linear(block.linear)
+        return self._array(ActionHead, [described])
 
     def _decoder_layers(self) -> Any:
         layers = [

@@ -15,8 +15,11 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from sqil_ros.policy.openvla.config import N_ACTIONS, OpenVLAConfig
+from sqil_ros.errors import CheckpointError
+from sqil_ros.policy.openvla.action_head import ActionHead
+from sqil_ros.policy.openvla.config import L1, N_ACTIONS, OpenVLAConfig
 from sqil_ros.policy.openvla.decoding import PreparedDecoder, one_by_one
+from sqil_ros.policy.openvla.parallel import answering, everyone_sees, with_places
 from sqil_ros.policy.openvla.processor import Batch
 
 
@@ -52,7 +55,8 @@ class ProprioProjector(nn.Module):
 class OpenVLA(PreTrainedModel):
     """Vision encoders, projector and decoder.
 
-    The sequence is BOS, patches of every camera, proprioception, the rest of the prompt, actions.
+    The sequence is BOS, patches of every camera, proprioception, the rest of the prompt, and
+    action tokens or, with the L1 head, the places of :mod:`sqil_ros.policy.openvla.parallel`.
     """
 
     config_class = OpenVLAConfig
@@ -77,6 +81,15 @@ class OpenVLA(PreTrainedModel):
         self.proprio_projector = (
             ProprioProjector(config.proprio_dim, width) if config.proprio_dim else None
         )
+        self.action_head = ActionHead(width) if config.head == L1 else None
+        if self.action_head is not None:
+            words = self.language_model.config.vocab_size
+            if not 0 <= config.stop_token < words:
+                raise CheckpointError(
+                    f'stop_token is {config.stop_token}, the decoder knows tokens 0 to '
+                    f'{words - 1}; mend config.json.'
+                )
+            self.language_model.lm_head = nn.Identity()  # nobody asks for a word
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -175,6 +188,24 @@ class OpenVLA(PreTrainedModel):
             embed=self.language_model.get_input_embeddings(),
             count=N_ACTIONS,
         )
+
+    def chunk_states(self, batch: Batch, features: Tensor) -> Tensor:
+        """Decoder states (B, 7 K, width) that a chunk of actions is read from."""
+        inputs, mask = self.embed(batch, features)
+        stop = self.language_model.get_input_embeddings().weight[self.config.stop_token]
+        inputs, mask = with_places(inputs, mask, self.config.answers, stop)
+        states = self.language_model.model(
+            inputs_embeds=inputs,
+            attention_mask=everyone_sees(mask),
+            position_ids=positions(mask),
+            use_cache=False,
+        ).last_hidden_state
+        return answering(states, mask, self.config.answers)
+
+    def predict_chunk(self, batch: Batch, features: Tensor) -> Tensor:
+        """(B, K, 7) normalised actions of the L1 head, all at once; differentiable."""
+        assert self.action_head is not None, 'only a network with the L1 head has chunks'
+        return self.action_head(self.chunk_states(batch, features))
 
 
 def merged(features: Tensor, side: int) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sqil_ros.policy.base import PolicyDescription
 from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode, encode
-from sqil_ros.policy.openvla.config import N_ACTIONS
+from sqil_ros.policy.openvla.config import L1, N_ACTIONS
 from sqil_ros.policy.openvla.engine_step import EngineStep
+from sqil_ros.policy.openvla.graph_step import GraphStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
 from sqil_ros.policy.openvla.statistics import Normalizer
@@ -22,7 +23,7 @@ from sqil_ros.types import ActionChunk, Array, Observation
 
 
 class OpenVLAPolicy:
-    """One action a step, seven greedy tokens each."""
+    """One action of seven greedy tokens, or a chunk of actions by regression (OpenVLA-OFT)."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class OpenVLAPolicy:
         profile: str,
         name: str,
         device: str = 'cpu',
-        step: EngineStep | None = None,
+        step: EngineStep | GraphStep | None = None,
     ) -> None:
         """Join the parts of a checkpoint; ``sqil_ros.policy.loader.load_policy`` does it.
 
@@ -65,27 +66,34 @@ class OpenVLAPolicy:
         )
 
     def act(self, observation: Observation) -> ActionChunk:
-        """The next action as a chunk of one, with milliseconds per stage."""
+        """The next K actions, with milliseconds per stage."""
         spans = Spans()
-        actions = self.act_batch([observation], spans)
+        actions = self.act_chunks([observation], spans)[0]
         return ActionChunk(actions, spans.milliseconds)
 
-    @torch.inference_mode()
     def act_batch(self, observations: Sequence[Observation], spans: Spans | None = None) -> Array:
-        """(B, 7) actions of independent observations."""
+        """(B, 7) first actions of independent observations."""
+        return self.act_chunks(observations, spans)[:, 0]
+
+    @torch.inference_mode()
+    def act_chunks(self, observations: Sequence[Observation], spans: Spans | None = None) -> Array:
+        """(B, K, 7) actions of independent observations."""
         spans = spans or Spans()
         with spans('preprocess'):
             batch = self.inputs(observations)
-        if self._step is None:
-            tokens = self._torch_tokens(batch, spans)
-        else:
-            tokens = _engine_tokens(self._step, batch, spans)
-        return self.actions_from_tokens(tokens.cpu().numpy())
+        answer = self._torch_answer if self._step is None else self._engine_answer
+        found = answer(batch, spans).cpu()
+        if self.model.config.head == L1:
+            return self._physical(found.double().numpy())
+        return self.actions_from_tokens(found.numpy())[:, None]
 
     def actions_from_tokens(self, tokens: Tokens) -> Array:
         """(B, 7) token ids to physical actions."""
         config = self.model.config
-        normalized = decode(tokens, config.text_vocab_size, config.n_action_bins)
+        return self._physical(decode(tokens, config.text_vocab_size, config.n_action_bins))
+
+    def _physical(self, normalized: Array) -> Array:
+        """(..., 7) normalised actions to metres, radians and an opening that a gripper has."""
         actions = self._actions.denormalize(normalized)
         assert actions.shape[-1] == N_ACTIONS
         actions[..., 6] = np.clip(actions[..., 6], 0.0, 1.0)
@@ -100,26 +108,31 @@ class OpenVLAPolicy:
 
     def inputs(self, observations: Sequence[Observation]) -> Batch:
         """Observations as tensors on the model's device, in the precision that computes."""
-        native = self._step is not None
+        native = isinstance(self._step, EngineStep)
         dtype = torch.float32 if native else self.model.projector.fc1.weight.dtype
         return self.processor(observations).to(self._device, dtype)
 
-    def _torch_tokens(self, batch: Batch, spans: Spans) -> Tensor:
+    def _torch_answer(self, batch: Batch, spans: Spans) -> Tensor:
+        """(B, 7) action tokens, or (B, K, 7) normalised actions."""
         with spans('vision'):
             features = self.model.patch_features(batch.pixels)
         with spans('decode'):
+            if self.model.config.head == L1:
+                return self.model.predict_chunk(batch, features).float()
             return self.model.predict_tokens(batch, features)
 
-
-def _engine_tokens(step: EngineStep, batch: Batch, spans: Spans) -> Tensor:
-    """(B, 7) action tokens, one observation after the other."""
-    tokens = []
-    for index, mask in enumerate(batch.mask.bool()):
-        words = batch.tokens[index][mask]
-        step.make_room(len(words))
-        with spans('vision'):
-            proprio = None if batch.proprio is None else batch.proprio[index]
-            step.see(batch.pixels[index], proprio)
-        with spans('decode'):
-            tokens.append(step.decode(words))
-    return torch.stack(tokens)
+    def _engine_answer(self, batch: Batch, spans: Spans) -> Tensor:
+        """The same, one observation after the other."""
+        step = self._step
+        assert step is not None
+        answer = step.plan if self.model.config.head == L1 else step.decode
+        found = []
+        for index, mask in enumerate(batch.mask.bool()):
+            words = batch.tokens[index][mask]
+            step.make_room(len(words))
+            with spans('vision'):
+                proprio = None if batch.proprio is None else batch.proprio[index]
+                step.see(batch.pixels[index], proprio)
+            with spans('decode'):
+                found.append(answer(words))
+        return torch.stack(found)

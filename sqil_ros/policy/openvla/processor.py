@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from sqil_ros.errors import CheckpointError
 from sqil_ros.policy.openvla.config import OpenVLAConfig
 from sqil_ros.policy.openvla.statistics import Normalizer
 from sqil_ros.types import Array, Image, Observation
@@ -19,6 +20,9 @@ from sqil_ros.types import Array, Image, Observation
 # Means and deviations the two encoders were published with: DINOv2 (ImageNet), then SigLIP.
 _MEAN = torch.tensor([0.484375, 0.455078125, 0.40625, 0.5, 0.5, 0.5]).view(6, 1, 1)
 _STD = torch.tensor([0.228516, 0.223633, 0.224609, 0.5, 0.5, 0.5]).view(6, 1, 1)
+
+PROPRIO_LENGTHS = (7, 14)
+"""What :func:`proprio_vector` begins with, and all of it."""
 
 
 def prompt_text(instruction: str) -> str:
@@ -93,7 +97,19 @@ class Processor:
             tokenizer: of the decoder; it must add BOS by itself.
             proprio: normaliser of proprioception, None where the model takes none.
             space_token: id of the bare space that ends every prompt (29871 in Llama 2).
+
+        Raises:
+            CheckpointError: the model takes proprioception that this package cannot give.
         """
+        if proprio is not None and (
+            len(proprio.q01) != config.proprio_dim or config.proprio_dim not in PROPRIO_LENGTHS
+        ):
+            raise CheckpointError(
+                f'The policy takes {config.proprio_dim} numbers of proprioception, its statistics '
+                f'have {len(proprio.q01)} and a robot here gives one of {PROPRIO_LENGTHS}: the '
+                'measured state, or that and the command. Choose another checkpoint, or '
+                'fine-tune this one on data of your robot.'
+            )
         self._config = config
         self._tokenizer = tokenizer
         self._proprio = proprio
@@ -119,10 +135,11 @@ class Processor:
         return ids, mask
 
     def proprio(self, vectors: Array) -> Tensor | None:
-        """(B, P) raw proprioception to normalised float32."""
+        """(B, 14) raw proprioception to (B, P) normalised float32."""
         if self._proprio is None:
             return None
-        return torch.from_numpy(self._proprio.normalize(vectors)).float()
+        known = vectors[:, : len(self._proprio.q01)]
+        return torch.from_numpy(self._proprio.normalize(known)).float()
 
     def __call__(self, observations: Sequence[Observation]) -> Batch:
         """Tensors of a batch of observations."""

@@ -121,6 +121,8 @@ def _leave_in_a_file(words: nn.Module) -> None:
     """Read a table from a file, as a profile's is (:mod:`sqil_ros.quant.tensor_file`)."""
     assert isinstance(words, nn.Embedding)
     weight = words.weight
+    if weight.device.type != 'cpu':
+        return
     with tempfile.NamedTemporaryFile() as file:
         file.write(weight.detach().view(torch.uint8).numpy().data)
         file.flush()

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from sqil_ros.policy.openvla.config import require_tokens
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.processor import Batch, proprio_vector
 from sqil_ros.saliency.discrepancy import TEXT
@@ -29,7 +30,11 @@ class OpenVLATeacher:
             policy: at any precision; the paper's scores are of full precision.
             scope: ``action`` to answer with the bins of the seven action dimensions, ``text``
                 with the whole vocabulary at every word and action token.
+
+        Raises:
+            ParameterError: the policy has no logits.
         """
+        require_tokens(policy.model.config, 'Saliency')
         self._policy = policy
         self._scope = scope
         self.passes = 0

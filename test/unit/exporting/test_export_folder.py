@@ -15,8 +15,6 @@ from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.quant.primitives import dequantize
 from sqil_ros.quant.size import packed_layers
 
-INSTALL = 'compressed-tensors is not installed; pip install it'
-
 
 @pytest.fixture
 def to(checkpoint, tmp_path):
@@ -80,7 +78,6 @@ def test_config_json_is_that_of_the_checkpoint_with_what_readers_need(checkpoint
 
 @pytest.mark.filterwarnings('ignore')  # of the libraries about themselves
 def test_transformers_reads_exactly_our_weights(checkpoint, to):
-    pytest.importorskip('compressed_tensors', reason=INSTALL)
     folder = to()
     model = OpenVLA.from_pretrained(folder, dtype=torch.float32)
     model.hf_quantizer.compressor.decompress_model(model)

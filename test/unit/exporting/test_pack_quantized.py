@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 
+import compressed_tensors
 import pytest
 import torch
 from sqil_training.exporting.pack_quantized import (
@@ -52,13 +53,12 @@ def test_layers_round_trip_in_as_few_words_as_they_need(grid):
 
 @pytest.mark.parametrize('grid', GRIDS, ids=NAMES)
 def test_the_library_unpacks_exactly_our_weights(grid):
-    library = pytest.importorskip(
-        'compressed_tensors', reason='compressed-tensors is not installed; pip install it'
-    )
     weights = weights_on(grid)
     content = quantization_config([group_of(grid)], ['kept'])
-    config = library.quantization.QuantizationConfig.model_validate(content)
-    compressor = library.compressors.BaseCompressor.get_value_from_registry(config.format)
+    config = compressed_tensors.quantization.QuantizationConfig.model_validate(content)
+    compressor = compressed_tensors.compressors.BaseCompressor.get_value_from_registry(
+        config.format
+    )
     scheme = config.config_groups['group_0']
     assert compressor.can_compress(torch.nn.Linear, scheme)
     assert set(compressor.compression_param_names(scheme)) == set(layer_tensors(weights))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ParameterError
 from sqil_ros.policy.loader import FULL_PRECISION, load_policy
+from sqil_ros.policy.openvla.config import require_tokens
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.processor import Batch
@@ -41,9 +42,11 @@ def load_teacher(checkpoint: Path, contract: Contract) -> OpenVLAPolicy:
 
     Raises:
         CheckpointError, ContractMismatch: see :func:`sqil_ros.policy.loader.load_policy`.
+        ParameterError: the policy has no logits.
     """
     teacher = load_policy(checkpoint, FULL_PRECISION, contract)
     assert isinstance(teacher, OpenVLAPolicy)
+    require_tokens(teacher.model.config, 'Fine-tuning')
     teacher.model.requires_grad_(False)
     return teacher
 

@@ -89,7 +89,7 @@ def policy_of(condition: Condition) -> Policy:
         if condition.images == 'black':
             black = tuple(np.zeros_like(image) for image in observation.images)
             observation = dataclasses.replace(observation, images=black)
-        row = actor([], [], [observation])[0]
+        row = actor([], [], [observation])[0, 0]
         return Action(np.asarray(row[:6], dtype=float), float(row[6]))
 
     return act

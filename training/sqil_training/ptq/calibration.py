@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sqil_ros.contract import Contract
 from sqil_ros.errors import CalibrationError, EpisodeError
 from sqil_ros.policy.openvla.action_tokenizer import encode
+from sqil_ros.policy.openvla.config import L1
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
 from sqil_ros.policy.openvla.statistics import Normalizer
@@ -48,10 +49,14 @@ class Calibration:
     batches: tuple[tuple[Batch, Tensor], ...]
 
     def __call__(self, model: nn.Module) -> None:
-        """Let an OpenVLA compute on every frame, teacher-forced (a ``Run``)."""
+        """Let an OpenVLA compute on every frame, teacher-forced if by tokens (a ``Run``)."""
         assert isinstance(model, OpenVLA)
         for batch, tokens in self.batches:
-            model.action_states(batch, tokens, model.patch_features(batch.pixels))
+            features = model.patch_features(batch.pixels)
+            if model.config.head == L1:
+                model.predict_chunk(batch, features)
+            else:
+                model.action_states(batch, tokens, features)
 
     def __len__(self) -> int:
         return sum(len(tokens) for _, tokens in self.batches)

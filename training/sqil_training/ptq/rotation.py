@@ -33,12 +33,18 @@ def rotate(model: nn.Module, layers: Collection[str], options: Options, run: Run
     """A :class:`sqil_training.ptq.method.Transform` of every tower that has a layer to round.
 
     Raises:
-        ParameterError: the model is no OpenVLA, or its head is tied to its embeddings.
+        ParameterError: the model is no OpenVLA, or its head is tied to its embeddings or is none
+            that a rotation can be folded into.
     """
     if not isinstance(model, OpenVLA):
         raise ParameterError(
             f'the residual streams of a {type(model).__name__} are not known, only those of an '
             'OpenVLA; choose another method'
+        )
+    if model.action_head is not None:
+        raise ParameterError(
+            'the regression head normalises seven states together, which no rotation of a single '
+            'one commutes with; choose another method'
         )
     if model.language_model.lm_head.weight is model.language_model.get_input_embeddings().weight:
         raise ParameterError(

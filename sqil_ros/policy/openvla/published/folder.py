@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sqil_ros.errors import CheckpointError
-from sqil_ros.policy.openvla.config import OpenVLAConfig
+from sqil_ros.policy.openvla.config import L1, TOKENS, OpenVLAConfig
+from sqil_ros.policy.openvla.published.components import HEAD, PROPRIO, component_tensors
 from sqil_ros.policy.openvla.published.names import DINO, SIGLIP
 
 CONFIG, INDEX, SINGLE = 'config.json', 'model.safetensors.index.json', 'model.safetensors'
@@ -30,11 +31,13 @@ class Published:
         folder: where.
         config: content of ``config.json``.
         files: file of every tensor, by name.
+        inside: names of tensors in their files where these are others.
     """
 
     folder: Path
     config: dict[str, Any]
     files: dict[str, str]
+    inside: dict[str, str] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
         """One tensor; the others stay on disk.
@@ -43,7 +46,7 @@ class Published:
             CheckpointError: it is missing, or its file is damaged.
         """
         with self._opened(name) as file:
-            found: Tensor = file.get_tensor(name)
+            found: Tensor = file.get_tensor(self.inside.get(name, name))
             return found
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -53,7 +56,7 @@ class Published:
             CheckpointError: it is missing, or its file is damaged.
         """
         with self._opened(name) as file:
-            return tuple(file.get_slice(name).get_shape())
+            return tuple(file.get_slice(self.inside.get(name, name)).get_shape())
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
@@ -75,13 +78,13 @@ def open_published(folder: Path) -> Published:
     Raises:
         CheckpointError: it is no published OpenVLA, or not all of it is there.
     """
-    config = _json(folder / CONFIG)
+    config = read_json(folder / CONFIG)
     if config.get('model_type') != 'openvla':
         raise CheckpointError(
             f'{folder / CONFIG} is of model_type {config.get("model_type")!r}; this reads openvla.'
         )
     if (folder / INDEX).is_file():
-        files = _json(folder / INDEX)['weight_map']
+        files = read_json(folder / INDEX)['weight_map']
     elif (folder / SINGLE).is_file():
         with safe_open(folder / SINGLE, framework='pt') as file:
             files = dict.fromkeys(file.keys(), SINGLE)
@@ -92,19 +95,38 @@ def open_published(folder: Path) -> Published:
         )
     if absent := sorted(file for file in set(files.values()) if not (folder / file).is_file()):
         raise CheckpointError(f'{folder} lacks {", ".join(absent)}; fetch them.')
-    return Published(folder, config, files)
+    parts = component_tensors(folder)
+    return Published(
+        folder,
+        config,
+        files | {name: file for name, (file, _) in parts.items()},
+        {name: inside for name, (_, inside) in parts.items()},
+    )
 
 
-def network_config(published: Published) -> OpenVLAConfig:
+def network_config(
+    published: Published, chunk: int | None = None, cameras: int | None = None
+) -> OpenVLAConfig:
     """Our configuration of a published network; sizes are read from its tensors.
 
     timm's SigLIP of the versions that OpenVLA names uses the exact GELU, not the approximation
     that the original has.
 
+    Args:
+        published: its folder.
+        chunk: actions at once, which no tensor tells; for OpenVLA-OFT alone, like ``cameras``.
+        cameras: pictures, which no tensor tells either.
+
     Raises:
-        CheckpointError: it is of another architecture.
+        CheckpointError: it is of another architecture, or what no tensor tells is not given.
     """
-    config = published.config
+    config, parallel = published.config, f'{HEAD}.model.fc1.weight' in published.files
+    if any(parallel != ((given or 0) > 0) for given in (chunk, cameras)):
+        raise CheckpointError(
+            f'{published.folder} has {"an" if parallel else "no"} action head of OpenVLA-OFT, and '
+            f'chunk is {chunk}, cameras {cameras}; with a head give both (--chunk 8 --cameras 2 '
+            'for LIBERO as published), otherwise neither.'
+        )
     names = config.get('timm_model_ids', [])
     if len(names) != 2 or not config.get('use_fused_vision_backbone'):
         raise CheckpointError(
@@ -133,9 +155,20 @@ def network_config(published: Published) -> OpenVLAConfig:
         - config['pad_to_multiple_of'],
         n_action_bins=config['n_action_bins'],
         projector_hidden=published.shape('projector.fc1.weight')[0],
+        n_images=cameras or 1,
+        proprio_dim=_proprioception(published),
+        head=L1 if parallel else TOKENS,
+        chunk=chunk or 1,
+        stop_token=_STOP,
     )
 
 
+def _proprioception(published: Published) -> int:
+    name = f'{PROPRIO}.fc1.weight'
+    return published.shape(name)[1] if name in published.files else 0
+
+
+_STOP = 2  # Llama 2's </s>
 _NOT_SIZES = ('model_type', 'torch_dtype', 'dtype', 'pad_token_id', '_name_or_path')
 
 
@@ -156,7 +189,12 @@ def _encoder(published: Published, prefix: str, heads: int, side: int) -> dict[s
     return sizes
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A file of a published folder.
+
+    Raises:
+        CheckpointError: it cannot be read or holds no object.
+    """
     try:
         found = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:

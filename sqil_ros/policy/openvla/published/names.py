@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sqil_ros.errors import CheckpointError
+from sqil_ros.policy.openvla.published.components import HEAD, PROPRIO
 
 DINO, SIGLIP = 'vision_backbone.featurizer.', 'vision_backbone.fused_featurizer.'
 
@@ -38,7 +39,16 @@ _PATCH = {
 }
 _UNUSED = re.compile(
     rf'({re.escape(DINO)}|{re.escape(SIGLIP)})(norm\.|fc_norm\.|attn_pool\.|blocks\.)'
+    # Beside a regression head nobody asks for words; where they are asked for, it is used.
+    r'|language_model\.lm_head\.'
 )
+_HEAD = {
+    'norm1': 'layer_norm1',
+    'norm2': 'layer_norm2',
+    'blocks': 'mlp_resnet_blocks',
+    'norm': 'ffn.0',
+    'linear': 'ffn.1',
+}
 _ENCODER = re.compile(r'(dino|siglip)\.encoder\.layers?\.(\d+)\.(.*)\.(\w+)')
 
 
@@ -61,8 +71,11 @@ def source_of(name: str) -> Source:
     Args:
         name: in ``OpenVLA.state_dict()``.
     """
-    if name.startswith(('language_model.', 'projector.')):
+    if name.startswith(('language_model.', 'projector.', f'{PROPRIO}.')):
         return Source(name)
+    if name.startswith(f'{HEAD}.'):
+        head, *parts = name.split('.')
+        return Source('.'.join([head, 'model', *(_HEAD.get(part, part) for part in parts)]))
     if name == 'dino.embeddings.mask_token':
         return Source('')
     if name in _WHOLE:

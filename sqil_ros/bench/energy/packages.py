@@ -1,38 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Energy that the machine says it has used, where it says so; never an estimate.
-
-Intel and AMD processors count microjoules in ``/sys/class/powercap`` (RAPL), one zone a package;
-a counter begins anew at its range. Boards of NVIDIA's Jetson show the power of their rails, and
-not energy: that is not read here.
-"""
+"""Processor packages: Intel and AMD count microjoules in the kernel's power zones (RAPL)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 POWERCAP = Path('/sys/class/powercap')
-_PACKAGES = 'intel-rapl:[0-9]*'  # AMD's too; zones within a package have a second number
+_ZONES = 'intel-rapl:[0-9]*'  # AMD's too; zones within a package have a second number
 _MICRO = 1e-6
 
 
-class EnergyMeter:
-    """Joules of all processor packages since the meter was last asked."""
+class Packages:
+    """One zone a package; a counter begins anew at its range."""
+
+    name = 'processor packages'
 
     def __init__(self, root: Path = POWERCAP) -> None:
-        """Find the counters.
+        """Find the counters that this account may read.
 
         Args:
-            root: of the kernel's power zones.
+            root: of the power zones.
         """
-        zones = [zone for zone in sorted(root.glob(_PACKAGES)) if zone.name.count(':') == 1]
+        zones = [zone for zone in sorted(root.glob(_ZONES)) if zone.name.count(':') == 1]
         self._zones = [zone for zone in zones if _number(zone / 'energy_uj') is not None]
         self._ranges = [_number(zone / 'max_energy_range_uj') or 0 for zone in self._zones]
         self._last = self._read()
-
-    @property
-    def works(self) -> bool:
-        """Whether there is a counter that this account may read."""
-        return bool(self._zones)
 
     def joules(self) -> float | None:
         """Since the last call; None where nothing is measured."""

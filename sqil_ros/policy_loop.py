@@ -89,6 +89,7 @@ class PolicyLoop:
         self._refused: dict[str, str] = {}
         self._restart = False
         self._plan = Plan(chunk_steps)
+        self._period_ns = clock.period_ns
         self._signalled = False
         self._ticks = 0
         self._refused_ticks = 0
@@ -197,12 +198,13 @@ class PolicyLoop:
                 observation = build_observation(
                     self._contract, frame, instruction, self._limits, now_ns
                 )
-                made_for = (instruction, policy.profile, missed)
-                planned = self._plan.next(made_for)
+                made_for = instruction, policy.profile
+                planned = self._plan.next(made_for, missed)
                 if planned is None:
                     with spans('policy'):
                         chunk = check_chunk(policy.act(observation))
-                    planned = self._plan.follow(chunk.actions, made_for)
+                    thought = (self._now_ns() - frame.image.stamp_ns) // self._period_ns
+                    planned = self._plan.follow(chunk.actions, made_for, missed, thought)
                     for stage, milliseconds in chunk.spans.items():
                         spans.add(stage, milliseconds)
                 actions = planned.actions

@@ -11,7 +11,7 @@ from sqil_ros.align import TickClock
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ParameterError
 from sqil_ros.observation import FreshnessLimits
-from sqil_ros.policy.loader import check_profile, checkpoint_directory, module_of
+from sqil_ros.policy.loader import check_profile, checkpoint_directory, has_logits, module_of
 from sqil_ros.policy.nursery import Nursery
 from sqil_ros.policy.own_process import PolicyProcess
 from sqil_ros.policy.selftest import SelfTest, sample_images, self_test
@@ -148,7 +148,7 @@ class PolicySession:
             SqilError: it cannot be loaded.
         """
         params = self._params
-        if checkpoint_directory(params.checkpoint) is None:
+        if not has_logits(params.checkpoint):
             raise ParameterError(
                 f'{params.checkpoint} answers without logits, so that it has no saliency; set '
                 'saliency.period_s to 0 or name the directory of a trained policy.'

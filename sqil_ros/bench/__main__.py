@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqil_ros.bench.steps import STAGES, STEP
 from sqil_ros.bench.table_stage import prediction_line, tabulate
 from sqil_ros.bench.timeline import timeline
 from sqil_ros.engine.library import level
-from sqil_ros.errors import SqilError
+from sqil_ros.errors import ParameterError, SqilError
 from sqil_ros.provenance import provenance
 
 TABLE, ALL = 'table', 'all'
@@ -73,6 +73,20 @@ def chosen(names: Sequence[str], profiles: Sequence[str], back_ends: Sequence[st
     ]
 
 
+def _some(names: list[str], stage: str, known: Iterable[str]) -> list[str]:
+    """The candidates of a stage.
+
+    Raises:
+        ParameterError: there is none, and a file would be replaced by nothing.
+    """
+    if not names:
+        raise ParameterError(
+            f'No candidate of the stage {stage} is left; choose other --profiles, --back-ends or '
+            f'--candidates among {", ".join(known)}.'
+        )
+    return names
+
+
 def _words(names: Sequence[str]) -> set[str]:
     return {word for name in names for word in name.replace(',', '').split()}
 
@@ -82,7 +96,7 @@ def _measured(args: argparse.Namespace) -> Iterator[tuple[list[dict[str, Any]], 
     stages = (GEMV, GEMM, STEP) if ALL in args.stage else args.stage
     for stage in stages:
         if stage == STEP:
-            names = [name for name in args.candidates if name in STEPS]
+            names = _some([name for name in args.candidates if name in STEPS], stage, STEPS)
             yield list(compare_steps(args.model, names, args.threads, args.rounds)), step_line
         elif stage == TABLE:
             found = tabulate(args.model, args.table, args.threads, args.rounds)
@@ -90,6 +104,7 @@ def _measured(args: argparse.Namespace) -> Iterator[tuple[list[dict[str, Any]], 
             yield found, prediction_line
         else:
             products = [name for name in args.candidates if name in CONTESTANTS]
+            products = _some(products, stage, CONTESTANTS)
             for shape in SHAPES[args.model]:
                 what = stage, args.model, shape, products, args.threads, args.rounds
                 yield list(compare_products(*what)), product_line

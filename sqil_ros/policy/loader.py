@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,25 @@ def check_profile(checkpoint: str, profile: str, contract: Contract) -> None:
 def checkpoint_directory(checkpoint: str) -> Path | None:
     """Where the checkpoint lies; ``None`` for a built-in policy."""
     return None if checkpoint.startswith(BUILTIN) else Path(checkpoint).expanduser()
+
+
+def has_logits(checkpoint: str) -> bool:
+    """Whether a policy can say how likely other answers are, without reading its weights.
+
+    Raises:
+        CheckpointError: its configuration is not readable.
+    """
+    directory = checkpoint_directory(checkpoint)
+    if directory is None:
+        return False
+    path = directory / 'config.json'
+    try:
+        config = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f'{path} is not readable ({error}); fetch the checkpoint again.'
+        ) from error
+    return bool(config.get('head', 'tokens') == 'tokens')
 
 
 def module_of(checkpoint: str) -> str:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 from functools import cache
 
 import torch
@@ -73,6 +75,8 @@ def device_refusal(device: torch.device) -> str:
         return '' if interpreted() else f'it runs on NVIDIA GPUs only, the layer is on {device}'
     if device.type != 'cuda' or torch.version.cuda is None:
         return f'it runs on NVIDIA GPUs only, the layer is on {device}'
+    if not any(map(shutil.which, (os.environ.get('CC', ''), 'gcc', 'clang'))):
+        return 'Triton needs a C compiler once; install gcc or clang, or name one in CC'
     if (found := torch.cuda.get_device_capability(device)) < _OLDEST:
         return f'it needs compute capability {_OLDEST} or newer, {device} has {found}'
     return ''

@@ -82,6 +82,15 @@ def test_candidates_are_chosen_by_back_end_and_profile():
         main(['--profiles', 'W5A5'])
 
 
+def test_nothing_is_written_where_no_candidate_is_left(tmp_path, capsys):
+    file = tmp_path / 'result.json'
+    chosen_words = ['--profiles', 'W4A8', '--back-ends', 'onnxruntime', '--json', str(file)]
+    for stage in ('step', 'gemv'):
+        assert main(['--stage', stage, '--model', 'tiny', *chosen_words]) == 1
+        assert 'No candidate' in capsys.readouterr().err
+    assert not file.exists()
+
+
 class Network:
     """Acts, and can be asked whether it still exists."""
 

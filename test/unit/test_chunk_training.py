@@ -19,8 +19,10 @@ from sqil_training.episodes import (
     observation_at,
     write_episode,
 )
+from sqil_training.run_state import load_state, save_state
 
 from sqil_ros.contract import Contract
+from sqil_ros.errors import TrainingError
 from sqil_ros.policy.loader import load_policy
 
 CONTRACT = Contract.load()
@@ -137,3 +139,13 @@ def test_a_few_updates_reduce_the_loss_and_the_policy_answers_with_chunks(
     policy = load_policy(tmp_path / 'checkpoint', 'fp', CONTRACT)
     assert policy.describe().name == 'openvla-oft-tiny'
     assert policy.act(observation_at(episode(0, 6), 0)).actions.shape == (CHUNK, 7)
+
+
+def test_a_run_goes_on_with_its_own_head_only(
+    demonstrations: Demonstrations, tmp_path: Path
+) -> None:
+    save_state(tmp_path, Trainer(Settings(chunk=CHUNK), demonstrations))
+    load_state(tmp_path, Trainer(Settings(chunk=CHUNK), demonstrations))
+    for chunk in (0, CHUNK + 1):
+        with pytest.raises(TrainingError, match=f'begun with --chunk {CHUNK}, not {chunk}'):
+            load_state(tmp_path, Trainer(Settings(chunk=chunk), demonstrations))

@@ -255,6 +255,20 @@ def test_a_plan_for_another_instruction_episode_or_profile_is_void():
     assert executed([world.tick(), world.tick()]) == [(1, 0), (1, 1)]
 
 
+def test_ticks_that_pass_while_the_policy_thinks_cost_no_action_of_its_plan():
+    class Slow(Planner):
+        def act(self, observation):
+            world.now_ns += 535 * MS
+            return super().act(observation)
+
+    world = World(Slow())
+    until_the_next_image = (200, 65, 200)
+    steps = [world.tick(milliseconds) for milliseconds in 2 * until_the_next_image]
+    assert executed(steps) == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert world.loop.counters.missed == 4
+    assert executed([world.tick(), world.tick(265)]) == [(3, 0), (4, 0)], 'one more was missed'
+
+
 def test_a_plan_is_void_after_a_tick_that_was_missed_or_refused():
     world = World(Planner())
     world.tick()

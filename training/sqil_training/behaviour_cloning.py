@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sqil_ros.errors import SqilError
 from sqil_ros.policy.openvla.action_tokenizer import encode
 from sqil_ros.policy.openvla.checkpoint import save_checkpoint
 from sqil_ros.policy.openvla.config import L1, OpenVLAConfig, tiny, with_l1_head
@@ -334,12 +335,18 @@ def main(argv: list[str] | None = None) -> int:
     for name, value in asdict(defaults).items():
         parser.add_argument(f'--{name.replace("_", "-")}', type=type(value), default=value)
     args = parser.parse_args(argv)
+    if args.chunk < 0:
+        parser.error(f'--chunk is {args.chunk}; use 0 for action tokens, or more')
     torch.set_num_threads(args.threads)
     settings = Settings(**{name: getattr(args, name) for name in asdict(defaults)})
     data = Demonstrations(args.data, DOMAINS[args.domain])
     args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings, data)
-    load_state(args.out, trainer)
+    try:
+        load_state(args.out, trainer)
+    except SqilError as error:
+        print(f'sqil-train-bc: {error}', file=sys.stderr)
+        return 1
     header = {'settings': asdict(settings), 'samples': len(data), 'from_step': trainer.step}
     with (args.out / 'log.jsonl').open('a', encoding='utf-8') as log:
         log.write(json.dumps(header) + '\n')

@@ -33,6 +33,7 @@ from sqil_ros.errors import ProfileError, SqilError
 from sqil_ros.policy.loader import load_policy
 from sqil_ros.policy.manifest import read_manifest
 from sqil_ros.policy.openvla.checkpoint import load_processor
+from sqil_ros.policy.openvla.config import require_tokens
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.statistics import read_normalizer
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         contract = Contract.load(args.contract)
         policy = load_policy(args.checkpoint, args.profile, contract, engine='torch')
         assert isinstance(policy, OpenVLAPolicy)
+        require_tokens(policy.model.config, 'The distance of logits')
         drawn = draw_frames(args.held, contract, args.frames, args.seed)
         dataset = read_manifest(args.checkpoint).dataset
         normalizer = read_normalizer(args.checkpoint, dataset, 'action')

@@ -52,7 +52,7 @@ void ActionHead::layer(const sqil_norm &norm, const sqil_linear &linear, const R
                        Rows &normed, Rows &to) {
   kernels().normalize(norm, head_.epsilon, from.row(0), from.stride(), actions_, linear.columns,
                       normed.row(0));
-  products_(linear, normed, to, actions_);
+  products_(linear, normed, to, actions_, 0, actions_ == 1);
 }
 
 int64_t ActionHead::bytes() const {

@@ -5,10 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <vector>
-
 #include "kernels.h"
 #include "layout.h"
+#include "zeros.h"
 
 namespace sqil {
 
@@ -20,19 +19,19 @@ class HeadMemories {
         room_(up_to(tokens, kTile)),
         key_bytes_(int64_t(width) * room_ * bits / 8),
         value_bytes_(int64_t(tokens) * up_to(width, kTile) * bits / 8),
-        bytes_(heads * (key_bytes_ + value_bytes_), 0) {}
+        bytes_(heads * (key_bytes_ + value_bytes_)) {}
 
   HeadMemory operator[](int head) {
     uint8_t *keys = bytes_.data() + head * (key_bytes_ + value_bytes_);
     return {keys, keys + key_bytes_, room_, bits_};
   }
 
-  int64_t bytes() const { return int64_t(bytes_.size()); }
+  int64_t bytes() const { return bytes_.bytes(); }
 
  private:
   const int bits_;
   const int64_t room_, key_bytes_, value_bytes_;
-  std::vector<uint8_t> bytes_;
+  Zeros<uint8_t> bytes_;
 };
 
 }  // namespace sqil

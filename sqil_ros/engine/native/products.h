@@ -10,6 +10,7 @@
 #include "engine.h"
 #include "kernels.h"
 #include "layout.h"
+#include "zeros.h"
 
 namespace sqil {
 
@@ -18,16 +19,16 @@ class Rows {
  public:
   Rows() = default;
   Rows(int count, int width)
-      : stride_(up_to(width, kBlock)), values_(size_t(count) * stride_, 0.0f) {}
+      : stride_(up_to(width, kBlock)), values_(size_t(count) * stride_) {}
 
   int64_t stride() const { return stride_; }
   float *row(int index) { return values_.data() + index * stride_; }
   const float *row(int index) const { return values_.data() + index * stride_; }
-  int64_t bytes() const { return int64_t(values_.size() * sizeof(float)); }
+  int64_t bytes() const { return values_.bytes(); }
 
  private:
   int64_t stride_ = 0;
-  std::vector<float> values_;
+  Zeros<float> values_;
 };
 
 // How much longer a product of floats takes than one of codes.

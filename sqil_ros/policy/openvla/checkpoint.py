@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,14 @@ from sqil_ros.policy.openvla.policy import OpenVLAPolicy
 from sqil_ros.policy.openvla.processor import Processor
 from sqil_ros.policy.openvla.statistics import read_normalizer
 from sqil_ros.policy.openvla.tokenizer import space_token
+from sqil_ros.quant.cuda import device_refusal
+from sqil_ros.quant.size import packed_layers
 
 TOKENIZER_FILE = 'tokenizer.json'
 STATISTICS_FILE = 'dataset_statistics.json'
+LARGE = 10**9
+"""Weights from which on a network is not held in float32."""
+_LOG = logging.getLogger(__name__)
 
 
 def save_checkpoint(
@@ -76,6 +82,15 @@ def load_model(directory: Path, dtype: torch.dtype = torch.float32) -> OpenVLA:
     return model.eval()
 
 
+def weight_type(model: OpenVLA) -> torch.dtype:
+    """Of what is not packed: bfloat16 as published where float32 would be too large to hold.
+
+    Smaller networks are computed in float32 from end to end, keys and values too.
+    """
+    large = sum(parameter.numel() for parameter in model.parameters()) >= LARGE
+    return torch.bfloat16 if large else torch.float32
+
+
 def load_processor(directory: Path, dataset: str, model: OpenVLA) -> Processor:
     """Tokenizer and statistics of a checkpoint."""
     tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
@@ -102,14 +117,14 @@ def load_openvla(
     from sqil_ros.quant.profile import FULL_PRECISION, apply_profile, find_profile
 
     manifest = read_manifest(directory)
+    with torch.device('meta'):  # every weight comes from a file
+        model = OpenVLA(OpenVLA.config_class.from_pretrained(directory))
+    model.to(weight_type(model))
     if profile != FULL_PRECISION:
-        found = find_profile(directory, profile, contract.hash)
-        with torch.device('meta'):  # every weight comes from the profile
-            model = OpenVLA(OpenVLA.config_class.from_pretrained(directory))
-        apply_profile(model, found)
+        apply_profile(model, find_profile(directory, profile, contract.hash))
         model.eval()
     else:
-        model = load_model(directory)
+        model = load_model(directory, model.dtype)
     step = _ready(model, torch.device(device), engine, act_only)
     give_back()
     return OpenVLAPolicy(
@@ -130,6 +145,8 @@ def _ready(
     check_engine(engine)
     if device.type == 'cuda':
         onto_gpu(model, device)
+        if (reason := device_refusal(device)) and packed_layers(model):
+            _LOG.warning('packed layers are multiplied as dense ones, which is slow: %s', reason)
         return None if engine == TORCH else GraphStep(model, take=act_only)
     model.to(device)
     return engine_step(model, engine if device.type == 'cpu' else TORCH, take=act_only)

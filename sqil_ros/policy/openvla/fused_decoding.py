@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding on a GPU in few kernels: eight a layer for a token, instead of some thirty.
+"""Decoding on a GPU in few kernels: nine a layer for a token, instead of some thirty.
 
 At 4 bits a layer of openvla-7b can be read in 25 microseconds (inference, from the data sheet);
 a kernel takes about two of them, whatever little it does.

@@ -50,7 +50,7 @@ class StaticStep:
             layers: of the decoder, to compute tokens in the GPU's kernels; None for torch's
                 operators.
         """
-        config, weight = model.config, model.projector.fc1.weight
+        config, weight = model.config, model.get_input_embeddings().weight
         make: dict[str, Any] = {'dtype': weight.dtype, 'device': weight.device}
         side = config.image_size
         self._model = model
@@ -228,7 +228,7 @@ def bin_rows(model: OpenVLA) -> Tensor:
     """(bins, width) rows of the head, in the order of :meth:`OpenVLA.action_logits`."""
     top, bins = model.config.text_vocab_size, model.config.n_action_bins
     rows = model.language_model.lm_head.weight[top - bins : top].detach()
-    return rows.to(model.projector.fc1.weight.dtype).flip(0).contiguous()
+    return rows.to(model.get_input_embeddings().weight.dtype).flip(0).contiguous()
 
 
 def captured(step: StaticStep, device: torch.device) -> torch.cuda.CUDAGraph:

@@ -13,6 +13,7 @@ from sqil_ros.policy.base import PolicyDescription
 from sqil_ros.policy.openvla.action_tokenizer import Tokens, decode, encode
 from sqil_ros.policy.openvla.config import L1, N_ACTIONS
 from sqil_ros.policy.openvla.engine_step import EngineStep
+from sqil_ros.policy.openvla.gpu import named_gpu_errors
 from sqil_ros.policy.openvla.graph_step import GraphStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch, Processor
@@ -77,12 +78,17 @@ class OpenVLAPolicy:
 
     @torch.inference_mode()
     def act_chunks(self, observations: Sequence[Observation], spans: Spans | None = None) -> Array:
-        """(B, K, 7) actions of independent observations."""
+        """(B, K, 7) actions of independent observations.
+
+        Raises:
+            EngineError: the GPU fails, or its memory does not suffice.
+        """
         spans = spans or Spans()
-        with spans('preprocess'):
-            batch = self.inputs(observations)
-        answer = self._torch_answer if self._step is None else self._engine_answer
-        found = answer(batch, spans).cpu()
+        with named_gpu_errors(torch.device(self._device)):
+            with spans('preprocess'):
+                batch = self.inputs(observations)
+            answer = self._torch_answer if self._step is None else self._engine_answer
+            found = answer(batch, spans).cpu()
         if self.model.config.head == L1:
             return self._physical(found.double().numpy())
         return self.actions_from_tokens(found.numpy())[:, None]
@@ -109,7 +115,7 @@ class OpenVLAPolicy:
     def inputs(self, observations: Sequence[Observation]) -> Batch:
         """Observations as tensors on the model's device, in the precision that computes."""
         native = isinstance(self._step, EngineStep)
-        dtype = torch.float32 if native else self.model.projector.fc1.weight.dtype
+        dtype = torch.float32 if native else self.model.get_input_embeddings().weight.dtype
         return self.processor(observations).to(self._device, dtype)
 
     def _torch_answer(self, batch: Batch, spans: Spans) -> Tensor:

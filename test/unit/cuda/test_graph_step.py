@@ -65,12 +65,25 @@ def moment(network: OpenVLA, seed: int, words: int) -> Batch:
     return Batch(pixels, tokens, torch.ones_like(tokens), proprio)
 
 
+def halved(batch: Batch) -> Batch:
+    return batch.to('cpu', torch.bfloat16)
+
+
 def assert_same(network: OpenVLA, step: GraphStep, batch: Batch) -> None:
     step.make_room(batch.tokens.shape[1])
     step.see(batch.pixels[0], None if batch.proprio is None else batch.proprio[0])
     with torch.inference_mode():
         expected = network.predict_tokens(batch, network.patch_features(batch.pixels))
     assert torch.equal(step.decode(batch.tokens[0]), expected[0])
+
+
+def test_a_packed_projector_does_not_decide_what_the_rest_computes_in() -> None:
+    network = model(bin_choice='argmax')
+    in_half_precision(network)
+    for name in ('fc1', 'fc2', 'fc3'):
+        layer = PackedLinear.from_linear(getattr(network.projector, name).float(), 8)
+        setattr(network.projector, name, layer)
+    assert_same(network, GraphStep(network, fused=False), halved(moment(network, 4, 9)))
 
 
 @pytest.mark.parametrize('words', [1, 7, BUCKET, BUCKET + 1])

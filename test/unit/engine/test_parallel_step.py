@@ -17,7 +17,8 @@ from sqil_ros.policy.openvla.processor import Batch
 from sqil_ros.policy.openvla.random_model import FULL
 from sqil_ros.policy.openvla.random_model import random_model as random_network
 from sqil_ros.quant.activations import Inputs
-from sqil_ros.quant.primitives import WHOLE_ROW, Grid
+from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
 from sqil_ros.quant.size import model_bytes
 
 CHUNK = 5
@@ -87,6 +88,16 @@ def test_rounded_activations(bits: int, prompt_only: bool) -> None:
     step = EngineStep(model)
     for seed in range(3):
         assert_same(model, step, moment(model.config, seed), tolerance=0.05)
+
+
+def test_a_packed_head_of_one_action_rounds_inputs_of_prompts_as_torch_does() -> None:
+    model = random_model(config(chunk=1))
+    assert model.action_head is not None
+    layer = model.action_head.fc1
+    model.action_head.fc1 = PackedLinear.from_quantized(
+        quantize(layer.weight, Grid(8)), layer.bias, inputs=Inputs(4, prompt_only=True)
+    )
+    assert_same(model, EngineStep(model), moment(model.config, 0))
 
 
 @pytest.mark.parametrize(

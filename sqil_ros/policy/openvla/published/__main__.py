@@ -71,6 +71,7 @@ def convert(
     partial.mkdir(parents=True)
     try:
         config.architectures = ['OpenVLA']
+        config.dtype = torch.bfloat16
         config.save_pretrained(partial)
         shutil.copyfile(tokenizer, partial / TOKENIZER_FILE)
         text = json.dumps({dataset: statistics}, indent=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every kernel compiles to machine code for the GPUs it is meant for, without having one."""
+"""Every kernel compiles to machine code for an H200, without having one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ PROGRAM = 'sqil_ros.quant.triton_kernels.ahead_of_time'
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('architecture', [80, 87, 90])
-def test_kernels_compile(architecture: int, tmp_path: Path) -> None:
+def test_kernels_compile(tmp_path: Path) -> None:
     if importlib.util.find_spec('triton') is None:
         pytest.skip('Triton is not installed')
     # A process of its own: in this one the interpreter has taken the compiler's place.
     environment = {k: v for k, v in os.environ.items() if k != 'TRITON_INTERPRET'}
     environment['TRITON_CACHE_DIR'] = str(tmp_path)
     done = subprocess.run(
-        [sys.executable, '-m', PROGRAM, str(architecture)],
+        [sys.executable, '-m', PROGRAM, '90'],
         env=environment, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]

@@ -46,7 +46,7 @@ class Plan:
         self._made_for: object = None
         self._index = self._missed = self._thought = 0
 
-    def follow(self, chunk: Array, made_for: object, missed: int, thought: int) -> Planned:
+    def follow(self, chunk: Array, made_for: object, missed: int = 0, thought: int = 0) -> Planned:
         """A (K, 7) ``chunk`` from its first action on.
 
         Args:
@@ -59,8 +59,13 @@ class Plan:
         self._missed, self._thought = missed, thought
         return Planned(chunk, 0)
 
-    def next(self, made_for: object, missed: int) -> Planned | None:
-        """The action for the next tick; None where the policy must be asked."""
+    def next(self, made_for: object, missed: int = 0) -> Planned | None:
+        """The action for the next tick; None where the policy must be asked.
+
+        Args:
+            made_for: what holds now.
+            missed: ticks missed so far; none in a simulation that waits for its policy.
+        """
         if self._chunk is None or made_for != self._made_for:
             return None
         since, self._missed = missed - self._missed, missed

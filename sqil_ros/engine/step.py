@@ -48,7 +48,6 @@ class Step:
         self._bins, self._capacity = decoder.head.rows, decoder.capacity
         self._seen = vision.cameras * (vision.image_side // vision.patch_side // vision.merge) ** 2
         self._seen += 1 if vision.proprio[0].tiles else 0
-        self._vocabulary = decoder.vocabulary
         # The last token of an answer is not fed again; a parallel one has a stop token behind it.
         self._fed = self._answers - 1
         self._action: tuple[int, ...] = ()
@@ -104,31 +103,31 @@ class Step:
             self._handle, pixels.data_ptr(), None if proprio is None else proprio.data_ptr()
         )
 
-    def decode(self, tokens: Tensor) -> Tensor:
+    def decode(self, words: Tensor) -> Tensor:
         """The answer to a prompt about what was seen last.
 
         Args:
-            tokens: (L,) int64 ids of the prompt, without padding.
+            words: (L, width) embeddings of the prompt, without padding.
 
         Returns:
             (answers,) int64 action tokens.
 
         Raises:
-            EngineError: the prompt is empty, too long, or names a token that does not exist; or
-                the policy has an action head.
+            EngineError: the prompt is empty, too long or of another width, or the policy has an
+                action head.
         """
-        tokens = self._checked(tokens, parallel=False)
+        words = self._checked(words, parallel=False)
         answer = torch.empty(self._answers, dtype=torch.int64)
         self._library.sqil_step_decode(
-            self._handle, tokens.data_ptr(), len(tokens), answer.data_ptr()
+            self._handle, words.data_ptr(), len(words), answer.data_ptr()
         )
         return answer
 
-    def plan(self, tokens: Tensor) -> Tensor:
+    def plan(self, words: Tensor) -> Tensor:
         """The answer of a policy with an action head, all at once.
 
         Args:
-            tokens: as :meth:`decode` takes them.
+            words: as :meth:`decode` takes them.
 
         Returns:
             (K, 7) float32 normalised actions.
@@ -136,10 +135,10 @@ class Step:
         Raises:
             EngineError: as :meth:`decode`, or the policy has no action head.
         """
-        tokens = self._checked(tokens, parallel=True)
+        words = self._checked(words, parallel=True)
         actions = torch.empty(self._action)
         self._library.sqil_step_plan(
-            self._handle, tokens.data_ptr(), len(tokens), actions.data_ptr()
+            self._handle, words.data_ptr(), len(words), actions.data_ptr()
         )
         return actions
 
@@ -159,20 +158,19 @@ class Step:
         self._library.sqil_step_peek(self._handle, *(part.data_ptr() for part in insight))
         return insight
 
-    def _checked(self, tokens: Tensor, parallel: bool) -> Tensor:
+    def _checked(self, words: Tensor, parallel: bool) -> Tensor:
         if parallel != bool(self._action):
             raise EngineError(
                 f'the policy answers with {"actions: plan" if self._action else "tokens: decode"} '
                 'is what to call.'
             )
-        if not 0 < len(tokens) <= self.room:
+        if not 0 < len(words) <= self.room:
             raise EngineError(
-                f'a prompt of {len(tokens)} tokens; 1 to {self.room} fit. Say it in fewer words.'
+                f'a prompt of {len(words)} tokens; 1 to {self.room} fit. Say it in fewer words.'
             )
-        lowest, highest = int(tokens.min()), int(tokens.max())
-        if lowest < 0 or highest >= self._vocabulary:
+        if words.shape[1:] != (self._width,):
             raise EngineError(
-                f'the prompt has tokens from {lowest} to {highest}, the policy knows 0 to '
-                f"{self._vocabulary - 1}; use the checkpoint's own tokenizer."
+                f'words are {tuple(words.shape)}, the decoder is {self._width} wide; read them '
+                "from the policy's own embedding."
             )
-        return tokens.long().contiguous()
+        return words.float().contiguous()

@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 8
+INTERFACE = 9
 
 _Fields = list[tuple[str, Any]]
 
@@ -73,14 +73,14 @@ class Decoder(Structure):
 
     _fields_: ClassVar[_Fields] = [
         ('layers', POINTER(DecoderLayer)),
-        ('embedding', c_void_p),
+        ('bin_words', c_void_p),
+        ('stop_word', c_void_p),
         ('cosine', c_void_p),
         ('sine', c_void_p),
         ('norm', Norm),
         ('head', Linear),
         ('action_head', POINTER(ActionHead)),
         ('layer_count', c_int32),
-        ('vocabulary', c_int32),
         ('width', c_int32),
         ('heads', c_int32),
         ('key_heads', c_int32),
@@ -89,8 +89,6 @@ class Decoder(Structure):
         ('answers', c_int32),
         ('first_token', c_int32),
         ('median', c_int32),
-        ('stop_token', c_int32),
-        ('embedding_bits', c_int32),
         ('memory_bits', c_int32),
         ('epsilon', c_float),
     ]

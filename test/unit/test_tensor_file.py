@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from resident import resident
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -29,18 +30,6 @@ def written(tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
 def mapped(path: Path) -> bool:
     """Whether this process still has the file in its addresses."""
     return str(path) in Path('/proc/self/maps').read_text(encoding='utf-8')
-
-
-def resident(path: Path) -> int:
-    """Bytes of the file that count as this process's memory."""
-    total, here = 0, False
-    for line in Path('/proc/self/smaps').read_text(encoding='utf-8').splitlines():
-        name, _, value = line.partition(':')
-        if '-' in name.split(' ')[0]:
-            here = line.endswith(str(path))
-        elif here and name == 'Rss':
-            total += int(value.split()[0]) << 10
-    return total
 
 
 def test_everything_comes_out_once_and_as_it_was_written(

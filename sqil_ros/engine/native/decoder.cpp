@@ -41,35 +41,36 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       action_head_(d.action_head ? new ActionHead(*d.action_head, d.answers, d.width, threads)
                                  : nullptr) {}
 
-bool Decoder::answer(const int64_t *tokens, int count, const Rows &seen, int seen_count,
+bool Decoder::answer(const float *words, int count, const Rows &seen, int seen_count,
                      int64_t *answer) {
   const int prompt = count + seen_count;
   if (prompt + decoder_.answers - 1 > decoder_.capacity) return false;
-  embed_prompt(tokens, count, seen, seen_count);
+  put_prompt(words, count, seen, seen_count);
   const auto start = Clock::now();
-  for (int index = 0; index < decoder_.answers; ++index) {
+  for (int index = 0, bin = 0; index < decoder_.answers; ++index) {
     if (index == 1) prefill_s_ = seconds_since(start);
     const int rows = index == 0 ? prompt : 1;
-    if (index > 0) embed(answer[index - 1], 0);
+    if (index > 0) put(decoder_.bin_words + int64_t(bin) * decoder_.width, 1, 0);
     forward(index == 0 ? 0 : prompt + index - 1, rows, {rows - 1, 1}, true);
     kernels().normalize(decoder_.norm, decoder_.epsilon, states_.row(rows - 1), states_.stride(),
                         1, decoder_.width, answered_.row(index));
     products_(decoder_.head, answered_, logits_, 1, index);
-    answer[index] = decoder_.first_token - choose(logits_.row(index));
+    bin = chosen_bin(logits_.row(index));
+    answer[index] = decoder_.first_token - bin;
   }
   answer_s_ = seconds_since(start);
   return true;
 }
 
-bool Decoder::plan(const int64_t *tokens, int count, const Rows &seen, int seen_count,
+bool Decoder::plan(const float *words, int count, const Rows &seen, int seen_count,
                    float *actions) {
   const int prompt = count + seen_count, whole = prompt + decoder_.answers + 1;
   if (whole > decoder_.capacity) return false;
-  embed_prompt(tokens, count, seen, seen_count);
+  put_prompt(words, count, seen, seen_count);
   for (int place = prompt; place < whole - 1; ++place) {
     memset(states_.row(place), 0, sizeof(float) * decoder_.width);
   }
-  embed(decoder_.stop_token, whole - 1);
+  put(decoder_.stop_word, 1, whole - 1);
   const auto start = Clock::now();
   // As in next-token prediction, an action is read one position early.
   forward(0, whole, {prompt - 1, decoder_.answers}, false);
@@ -81,26 +82,16 @@ bool Decoder::plan(const int64_t *tokens, int count, const Rows &seen, int seen_
   return true;
 }
 
-void Decoder::embed_prompt(const int64_t *tokens, int count, const Rows &seen, int seen_count) {
-  embed(tokens[0], 0);
-  for (int row = 0; row < seen_count; ++row) {
-    memcpy(states_.row(1 + row), seen.row(row), sizeof(float) * decoder_.width);
-  }
-  for (int token = 1; token < count; ++token) embed(tokens[token], seen_count + token);
+void Decoder::put_prompt(const float *words, int count, const Rows &seen, int seen_count) {
+  put(words, 1, 0);
+  for (int row = 0; row < seen_count; ++row) put(seen.row(row), 1, 1 + row);
+  put(words + decoder_.width, count - 1, 1 + seen_count);
 }
 
-void Decoder::embed(int64_t token, int row) {
-  const int64_t first = token * decoder_.width;
-  float *to = states_.row(row);
-  if (decoder_.embedding_bits == 32) {
-    memcpy(to, static_cast<const float *>(decoder_.embedding) + first,
+void Decoder::put(const float *words, int count, int row) {
+  for (int word = 0; word < count; ++word) {
+    memcpy(states_.row(row + word), words + int64_t(word) * decoder_.width,
            sizeof(float) * decoder_.width);
-    return;
-  }
-  const uint16_t *from = static_cast<const uint16_t *>(decoder_.embedding) + first;
-  for (int c = 0; c < decoder_.width; ++c) {
-    const uint32_t word = uint32_t(from[c]) << 16;
-    memcpy(to + c, &word, sizeof word);
   }
 }
 
@@ -155,7 +146,7 @@ void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) 
 }
 
 // As OpenVLA.choose_tokens: the likeliest bin, or the one that holds the median.
-int Decoder::choose(const float *logits) const {
+int Decoder::chosen_bin(const float *logits) const {
   const int bins = outputs_of(decoder_.head);
   const int best = int(std::max_element(logits, logits + bins) - logits);
   if (!decoder_.median) return best;

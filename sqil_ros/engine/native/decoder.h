@@ -15,11 +15,11 @@ class Decoder {
  public:
   Decoder(const sqil_decoder &description, int threads);
 
-  // BOS, `seen_count` rows of `seen`, the other tokens: to the action tokens. False where they
+  // BOS, `seen_count` rows of `seen`, the other words: to the action tokens. False where they
   // exceed the capacity.
-  bool answer(const int64_t *tokens, int count, const Rows &seen, int seen_count, int64_t *answer);
+  bool answer(const float *words, int count, const Rows &seen, int seen_count, int64_t *answer);
   // The same prompt, then places for the answer: to actions, all at once. Everything sees everything.
-  bool plan(const int64_t *tokens, int count, const Rows &seen, int seen_count, float *actions);
+  bool plan(const float *words, int count, const Rows &seen, int seen_count, float *actions);
 
   int answers() const { return decoder_.answers; }
   int width() const { return decoder_.width; }
@@ -33,15 +33,15 @@ class Decoder {
   int64_t bytes() const;
 
  private:
-  void embed(int64_t token, int row);
-  void embed_prompt(const int64_t *tokens, int count, const Rows &seen, int seen_count);
+  void put(const float *words, int count, int row);
+  void put_prompt(const float *words, int count, const Rows &seen, int seen_count);
   // Rows of the states that are asked for behind the last layer.
   struct Asked {
     int from, count;
   };
   void forward(int start, int count, Asked asked, bool causal);
   void attend(int layer, int start, int count, Asked asked, bool causal);
-  int choose(const float *logits) const;
+  int chosen_bin(const float *logits) const;
 
   const sqil_decoder decoder_;
   const std::vector<sqil_decoder_layer> layers_;

@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 8
+#define SQIL_INTERFACE 9
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`. A layer whose
 // rows have several widths is a chain of bands, one a width; inputs are rounded as the first says.
@@ -58,14 +58,14 @@ typedef struct {
 // A Llama decoder that answers with action tokens, or in parallel with actions.
 typedef struct {
   const sqil_decoder_layer *layers;
-  const void *embedding;     // (vocabulary, width) float32, or bfloat16 where embedding_bits is 16
+  const float *bin_words;    // (bins, width) what the decoder is fed behind bin b; null beside action_head
+  const float *stop_word;    // (width) what stands behind the places of a parallel answer
   const float *cosine;       // (capacity, head_width / 2)
   const float *sine;         // (capacity, head_width / 2)
   sqil_norm norm;
   sqil_linear head;          // (bins, width), row b is the logit of bin b; no rows beside action_head
   const sqil_action_head *action_head;  // null where the answer is tokens
   int32_t layer_count;
-  int32_t vocabulary;
   int32_t width;
   int32_t heads;
   int32_t key_heads;
@@ -74,8 +74,6 @@ typedef struct {
   int32_t answers;           // action tokens, or states that the action head reads
   int32_t first_token;       // token of bin 0; bin b is first_token - b
   int32_t median;            // bin_choice: 0 argmax, 1 median
-  int32_t stop_token;        // behind the places of a parallel answer
-  int32_t embedding_bits;    // 16 for bfloat16, or 32
   int32_t memory_bits;       // of keys and values that are kept: 16 or 32
   float epsilon;
 } sqil_decoder;
@@ -145,10 +143,11 @@ sqil_step *sqil_step_new(const sqil_vision *vision, const sqil_decoder *decoder,
 void sqil_step_free(sqil_step *step);
 // (cameras, 6, side, side) pixels and (proprio) numbers to the tokens that follow BOS.
 void sqil_step_see(sqil_step *step, const float *pixels, const float *proprio);
-// The prompt's token ids to `answers` action tokens; 0, or -1 where they exceed the capacity.
-int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, int64_t *answer);
-// The prompt's token ids to the actions of an action head, one after the other; 0, or -1 as above.
-int32_t sqil_step_plan(sqil_step *step, const int64_t *tokens, int32_t count, float *actions);
+// The embeddings (count, width) of a prompt to `answers` action tokens; 0, or -1 where they exceed
+// the capacity.
+int32_t sqil_step_decode(sqil_step *step, const float *words, int32_t count, int64_t *answer);
+// The same to the actions of an action head, one after the other; 0, or -1 as above.
+int32_t sqil_step_plan(sqil_step *step, const float *words, int32_t count, float *actions);
 // What the last step computed, for tests: (seen, width), (answers, width), (answers, bins).
 void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits);
 // Of the last answer: seconds until its first token (of a plan: its states) was known, and until all.

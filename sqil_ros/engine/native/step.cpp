@@ -58,14 +58,14 @@ void sqil_step_see(sqil_step *step, const float *pixels, const float *proprio) {
   step->vision.see(pixels, proprio);
 }
 
-int32_t sqil_step_decode(sqil_step *step, const int64_t *tokens, int32_t count, int64_t *answer) {
+int32_t sqil_step_decode(sqil_step *step, const float *words, int32_t count, int64_t *answer) {
   const sqil::Vision &vision = step->vision;
-  return step->decoder.answer(tokens, count, vision.seen(), vision.count(), answer) ? 0 : -1;
+  return step->decoder.answer(words, count, vision.seen(), vision.count(), answer) ? 0 : -1;
 }
 
-int32_t sqil_step_plan(sqil_step *step, const int64_t *tokens, int32_t count, float *actions) {
+int32_t sqil_step_plan(sqil_step *step, const float *words, int32_t count, float *actions) {
   const sqil::Vision &vision = step->vision;
-  return step->decoder.plan(tokens, count, vision.seen(), vision.count(), actions) ? 0 : -1;
+  return step->decoder.plan(words, count, vision.seen(), vision.count(), actions) ? 0 : -1;
 }
 
 void sqil_step_peek(const sqil_step *step, float *seen, float *states, float *logits) {

@@ -92,12 +92,20 @@ class EngineStep:
         self._step.see(pixels, proprio)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """(L,) prompt without padding to (7,) action tokens, about what was seen last."""
-        return self._step.decode(tokens)
+        """(L,) prompt without padding to (7,) action tokens, about what was seen last.
+
+        Raises:
+            EngineError: see :meth:`Words.rows` and :meth:`Step.decode`.
+        """
+        return self._step.decode(self._weights.words.rows(tokens))
 
     def plan(self, tokens: Tensor) -> Tensor:
-        """(L,) prompt without padding to (K, 7) normalised actions, about what was seen last."""
-        return self._step.plan(tokens)
+        """(L,) prompt without padding to (K, 7) normalised actions, about what was seen last.
+
+        Raises:
+            EngineError: as :meth:`decode`.
+        """
+        return self._step.plan(self._weights.words.rows(tokens))
 
     def make_room(self, words: int) -> None:
         """Take prompts of so many tokens from the next :meth:`see` on."""

@@ -30,6 +30,7 @@ from sqil_ros.engine.tiles import (
 from sqil_ros.errors import EngineError
 from sqil_ros.policy.openvla.action_head import Residual
 from sqil_ros.policy.openvla.model import OpenVLA
+from sqil_ros.policy.openvla.words import Words
 from sqil_ros.quant.cpu import Cpu, input_codes, layer_weights
 from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.mixed_linear import MixedLinear
@@ -41,6 +42,7 @@ class EngineWeights:
 
     Attributes:
         vision: encoders and projectors.
+        words: what a prompt is fed as.
         own_bytes: memory of weights that the modules do not hold in this layout.
         released: how many weights the modules have let go.
     """
@@ -58,13 +60,20 @@ class EngineWeights:
         self.own_bytes = self.released = 0
         self.vision = self._vision()
         self._layers = self._decoder_layers()
-        embedding = model.language_model.get_input_embeddings().weight.detach()
+        table = model.get_input_embeddings().weight
+        self.words = Words(table)
         # As torch does, the engine keeps keys and values in the type of the model.
-        self._bits = 16 if embedding.dtype == torch.bfloat16 else 32
-        self._embedding = embedding
+        self._bits = 16 if table.dtype == torch.bfloat16 else 32
+        self._bin_words = self._stop_word = None
         self._norm = self._norm_of(model.language_model.model.norm)
-        self._head = Linear() if model.action_head is not None else self._bins()
-        self._action_head = None if model.action_head is None else self._actions()
+        self._head, self._action_head = Linear(), None
+        if model.action_head is None:
+            self._head = self._bins()
+            self._bin_words = self._pointer(self.words.rows(self._bin_tokens()))
+        else:
+            self._action_head = self._actions()
+            stop = torch.tensor([model.config.stop_token])
+            self._stop_word = self._pointer(self.words.rows(stop))
 
     def decoder(self, capacity: int) -> Decoder:
         """The decoder with room for so many tokens."""
@@ -76,14 +85,14 @@ class EngineWeights:
         cosine, sine = (self._pointer(turn[0, :, :half]) for turn in turns)
         return Decoder(
             layers=self._layers,
-            embedding=self._embedding.data_ptr(),
+            bin_words=self._bin_words,
+            stop_word=self._stop_word,
             cosine=cosine,
             sine=sine,
             norm=self._norm,
             head=self._head,
             action_head=self._action_head,
             layer_count=len(self._layers),
-            vocabulary=config.vocab_size,
             width=config.hidden_size,
             heads=config.num_attention_heads,
             key_heads=config.num_key_value_heads,
@@ -92,17 +101,19 @@ class EngineWeights:
             answers=model.config.answers,
             first_token=model.config.text_vocab_size - 1,
             median=int(model.config.bin_choice == 'median'),
-            stop_token=model.config.stop_token,
-            embedding_bits=self._bits,
             memory_bits=self._bits,
             epsilon=config.rms_norm_eps,
         )
 
     def _bins(self) -> Linear:
+        head = self._model.language_model.lm_head
+        return self._copy(head, head.weight[self._bin_tokens()], None)
+
+    def _bin_tokens(self) -> Tensor:
         """Bin d - 1 belongs to token V - d, see OpenVLA.action_logits."""
-        config, head = self._model.config, self._model.language_model.lm_head
+        config = self._model.config
         top = config.text_vocab_size
-        return self._copy(head, head.weight[top - config.n_action_bins : top].flip(0), None)
+        return torch.arange(top - config.n_action_bins, top).flip(0)
 
     def _actions(self) -> Any:
         head = self._model.action_head

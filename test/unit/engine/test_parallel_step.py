@@ -22,6 +22,7 @@ from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
 from sqil_ros.quant.size import model_bytes
 
 CHUNK = 5
+WIDTH = 40  # of the decoder
 
 
 def config(**changes: object) -> OpenVLAConfig:
@@ -146,8 +147,10 @@ def test_the_places_of_the_answer_need_room_too() -> None:
     whole = EngineStep(random_model(config()))  # holds what its step borrows
     step: Step = whole._step
     with pytest.raises(EngineError, match=f'1 to {step.room} fit'):
-        step.plan(torch.zeros(step.room + 1, dtype=torch.int64))
-    step.plan(torch.zeros(step.room, dtype=torch.int64))
+        step.plan(torch.zeros(step.room + 1, WIDTH))
+    with pytest.raises(EngineError, match='40 wide'):
+        step.plan(torch.zeros(step.room, WIDTH + 1))
+    step.plan(torch.zeros(step.room, WIDTH))
 
 
 def test_a_head_of_other_layers_is_left_to_torch() -> None:

@@ -80,7 +80,8 @@ void attend_stored(const float *queries, int64_t query_stride, int count, const 
 }
 
 // `queries` and `y` are (count, width). A causal query sees the keys up to its own, the last `count`
-// of `seen` being those of the queries. `scores` has room for kRows rows of up_to(seen, kTile) floats.
+// of `seen` being those of the queries. `y` may be `queries`. `scores` has room for kRows rows of
+// up_to(seen, kTile) floats.
 void attend(const float *queries, int64_t query_stride, int count, const HeadMemory &memory,
             int seen, int width, bool causal, float *scores, float *y, int64_t y_stride) {
   if (memory.bits == 16) {

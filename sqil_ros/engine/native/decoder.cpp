@@ -28,8 +28,6 @@ Decoder::Decoder(const sqil_decoder &d, int threads)
       query_(d.capacity, d.heads * d.head_width),
       key_(d.capacity, d.key_heads * d.head_width),
       value_(d.capacity, d.key_heads * d.head_width),
-      attended_(d.capacity, d.heads * d.head_width),
-      change_(d.capacity, d.width),
       gate_(d.capacity, outputs_of(layers_[0].gate)),
       up_(d.capacity, outputs_of(layers_[0].gate)),
       // A parallel answer is one pass: no layer's keys and values are asked for again.
@@ -110,15 +108,15 @@ void Decoder::forward(int start, int count, Asked asked, bool causal) {
     products_(layer.key, normed_, key_, count, 0, alone);
     products_(layer.value, normed_, value_, count, 0, alone);
     attend(index, start, count, {from, rows}, causal);
-    products_(layer.output, attended_, change_, rows, from, alone);
-    use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
+    products_(layer.output, query_, normed_, rows, from, alone);
+    use.add(states_.row(from), normed_.row(from), nullptr, stride, rows, decoder_.width);
     use.normalize(layer.between, decoder_.epsilon, states_.row(from), stride, rows, decoder_.width,
                   normed_.row(from));
     products_(layer.gate, normed_, gate_, rows, from, alone);
     products_(layer.up, normed_, up_, rows, from, alone);
     use.apply_gate(gate_.row(from), up_.row(from), rows * gate_.stride());
-    products_(layer.down, gate_, change_, rows, from, alone);
-    use.add(states_.row(from), change_.row(from), nullptr, stride, rows, decoder_.width);
+    products_(layer.down, gate_, normed_, rows, from, alone);
+    use.add(states_.row(from), normed_.row(from), nullptr, stride, rows, decoder_.width);
   }
 }
 
@@ -140,7 +138,7 @@ void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) 
     for (int head = first; head < last; ++head) {
       use.attend(query_.row(asked.from) + head * width, query_.stride(), asked.count,
                  memories_[memory + head / queries_per_key], start + count, width, causal,
-                 scores_.row(head), attended_.row(asked.from) + head * width, attended_.stride());
+                 scores_.row(head), query_.row(asked.from) + head * width, query_.stride());
     }
   });
 }
@@ -162,8 +160,8 @@ int Decoder::chosen_bin(const float *logits) const {
 
 int64_t Decoder::bytes() const {
   int64_t total = products_.bytes() + memories_.bytes();
-  for (const Rows *rows : {&states_, &normed_, &query_, &key_, &value_, &attended_, &change_,
-                           &gate_, &up_, &scores_, &answered_, &logits_}) {
+  for (const Rows *rows : {&states_, &normed_, &query_, &key_, &value_, &gate_, &up_, &scores_,
+                           &answered_, &logits_}) {
     total += rows->bytes();
   }
   return total + (action_head_ ? action_head_->bytes() : 0);

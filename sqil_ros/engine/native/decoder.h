@@ -46,7 +46,8 @@ class Decoder {
   const sqil_decoder decoder_;
   const std::vector<sqil_decoder_layer> layers_;
   Products products_;
-  Rows states_, normed_, query_, key_, value_, attended_, change_, gate_, up_;
+  // What was attended to lies where the queries were, and a change where the normed states were.
+  Rows states_, normed_, query_, key_, value_, gate_, up_;
   const int kept_layers_;
   HeadMemories memories_;  // (kept layers, key heads)
   Rows scores_;            // (heads)

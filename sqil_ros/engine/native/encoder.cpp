@@ -29,8 +29,6 @@ Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
       query_(cameras_ * tokens_, e.width),
       key_(cameras_ * tokens_, e.width),
       value_(cameras_ * tokens_, e.width),
-      attended_(cameras_ * tokens_, e.width),
-      change_(cameras_ * tokens_, e.width),
       hidden_(cameras_ * tokens_, outputs_of(layers_[0].up)),
       memories_(cameras_ * e.heads, tokens_, e.width / e.heads, 32),
       scores_(cameras_ * e.heads, kMostQueryRows * up_to(tokens_, kTile)) {}
@@ -47,15 +45,15 @@ void Encoder::see(const float *pixels) {
     products_(layer.key, normed_, key_, count);
     products_(layer.value, normed_, value_, count);
     attend();
-    products_(layer.output, attended_, change_, count);
-    use.add(states_.row(0), change_.row(0), layer.attention_gain, stride, count, encoder_.width);
+    products_(layer.output, query_, normed_, count);
+    use.add(states_.row(0), normed_.row(0), layer.attention_gain, stride, count, encoder_.width);
     use.normalize(layer.between, encoder_.epsilon, states_.row(0), stride, count, encoder_.width,
                   normed_.row(0));
     products_(layer.up, normed_, hidden_, count);
     (encoder_.gelu_tanh ? use.apply_gelu_tanh : use.apply_gelu)(hidden_.row(0),
                                                                count * hidden_.stride());
-    products_(layer.down, hidden_, change_, count);
-    use.add(states_.row(0), change_.row(0), layer.mlp_gain, stride, count, encoder_.width);
+    products_(layer.down, hidden_, normed_, count);
+    use.add(states_.row(0), normed_.row(0), layer.mlp_gain, stride, count, encoder_.width);
   }
 }
 
@@ -102,8 +100,7 @@ void Encoder::attend() {
       use.remember(key_.row(row) + column, value_.row(row) + column, key_.stride(), tokens_, width,
                    0, memories_[index]);
       use.attend(query_.row(row) + column, query_.stride(), tokens_, memories_[index], tokens_,
-                 width, false, scores_.row(index), attended_.row(row) + column,
-                 attended_.stride());
+                 width, false, scores_.row(index), query_.row(row) + column, query_.stride());
     }
   });
 }
@@ -111,7 +108,7 @@ void Encoder::attend() {
 int64_t Encoder::bytes() const {
   int64_t total = products_.bytes() + memories_.bytes();
   for (const Rows *rows : {&squares_, &embedded_, &states_, &normed_, &query_, &key_, &value_,
-                           &attended_, &change_, &hidden_, &scores_}) {
+                           &hidden_, &scores_}) {
     total += rows->bytes();
   }
   return total;

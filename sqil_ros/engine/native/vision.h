@@ -31,7 +31,7 @@ class Encoder {
   const int cameras_, image_side_, patch_side_, patches_, tokens_;
   Products products_;
   Rows squares_, embedded_;
-  Rows states_, normed_, query_, key_, value_, attended_, change_, hidden_;
+  Rows states_, normed_, query_, key_, value_, hidden_;  // used again as in a decoder
   HeadMemories memories_;  // (cameras, heads)
   Rows scores_;            // (cameras, heads)
 };

@@ -16,7 +16,7 @@ from sqil_ros.policy.openvla.model import OpenVLA
 
 AUTO, TORCH = 'auto', 'torch'
 ENGINES = (AUTO, TORCH)
-_WORDS = 32  # room for the words of a prompt, before it has to grow
+_WORDS = 24  # room for the words of a prompt, before it has to grow
 _LOG = logging.getLogger(__name__)
 
 

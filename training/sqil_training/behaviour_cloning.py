@@ -93,7 +93,9 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings, self.data = settings, data
         self.tokenizer = train_tokenizer()
-        self.config = _config(settings.chunk, self.tokenizer.token_to_id(EOS))
+        stop_token = self.tokenizer.token_to_id(EOS)
+        assert stop_token is not None
+        self.config = _config(settings.chunk, stop_token)
         self.model = OpenVLA(self.config)
         patches = (self.config.image_size // self.config.dino['patch_size']) ** 2
         self.readouts = Readouts(
@@ -155,7 +157,8 @@ class Trainer:
     def batch(self, samples: Samples) -> tuple[Batch, Tensor]:
         """Model inputs and (B, 7) action tokens, or (B, K, 7) normalised actions."""
         pixels = pixels_from_images(torch.from_numpy(samples.images))
-        gain, shift = draw_jitter(*pixels.shape[:2], self.settings.jitter)
+        pictures, cameras = pixels.shape[:2]
+        gain, shift = draw_jitter(pictures, cameras, self.settings.jitter)
         tokens, mask = self.processor.tokens(samples.instructions)
         proprio = self.processor.proprio(samples.proprio)
         batch = Batch(pixels * gain + shift, tokens, mask, proprio)

@@ -7,6 +7,7 @@ Low-bit policies that succeed as often can still move worse: INT4 raised jerk by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ def motion_of(path: Array, openings: Array, period_s: float) -> Motion:
     )
 
 
-def grip_lag(grips: tuple[int, ...], expert: tuple[int, ...], period_s: float) -> float | None:
+def grip_lag(grips: Sequence[int], expert: Sequence[int], period_s: float) -> float | None:
     """Seconds by which the first closing is off the expert's on the same initial state.
 
     None where either of them never closed the gripper.

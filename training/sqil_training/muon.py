@@ -61,8 +61,9 @@ class Muon(torch.optim.Optimizer):
                     parameter.sub_(update, alpha=group['lr'] * scale)
 
     def _nesterov(self, parameter: Tensor, momentum: float) -> Tensor:
-        state = self.state[parameter]
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
         if 'momentum' not in state:
             state['momentum'] = torch.zeros_like(parameter)
-        state['momentum'].lerp_(parameter.grad, 1.0 - momentum)
-        return torch.lerp(parameter.grad, state['momentum'], momentum)
+        state['momentum'].lerp_(gradient, 1.0 - momentum)
+        return torch.lerp(gradient, state['momentum'], momentum)

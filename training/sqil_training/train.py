@@ -88,7 +88,7 @@ def prepare(
             if settings.weighting == RAW
             else scores.weights(settings.top or None, settings.beta or None)
         )
-    held = _held_out(arguments, settings, surveyed, contract, accelerator)
+    frames = _held_out(arguments, settings, surveyed, contract, accelerator)
     teacher = load_teacher(arguments.checkpoint, contract)
     finetuner = Finetuner(
         settings,
@@ -98,12 +98,12 @@ def prepare(
         accelerator,
     )
     digest = dataset_digest([(episode.name, episode.digest) for episode in surveyed])
-    return Prepared(
-        finetuner,
-        f'checkpoint {manifest.digest}, data {digest}',
-        held
-        and HeldOut(held, arguments.held_frames, teacher, settings.distance, accelerator.device),
-    )
+    held = None
+    if frames is not None:
+        held = HeldOut(
+            frames, arguments.held_frames, teacher, settings.distance, accelerator.device
+        )
+    return Prepared(finetuner, f'checkpoint {manifest.digest}, data {digest}', held)
 
 
 def _held_out(

@@ -29,6 +29,9 @@ class Standardize(nn.Module):
         deviation: (D,) 1 where a dimension never moves.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, observations: Tensor) -> None:
         """Take the statistics of (n, D) observations."""
         super().__init__()

@@ -29,7 +29,8 @@ def rounded_copy(
         ParameterError: a width is not 2 to 8.
     """
     linear = [index for index, layer in enumerate(policy) if isinstance(layer, nn.Linear)]
-    layers, x = [], observations
+    layers: list[nn.Module] = []
+    x = observations
     for index, layer in enumerate(policy):
         if isinstance(layer, nn.Linear):
             width = edge_bits if index in (linear[0], linear[-1]) else bits

@@ -45,7 +45,7 @@ def add_beside(model: nn.Module, rank: int, alpha: float, dropout: float = 0.0) 
     model.requires_grad_(False)
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides it by the rank
         lora_dropout=dropout,
         target_modules=list(packed_layers(model)),
         init_lora_weights='gaussian',
@@ -87,14 +87,15 @@ class MergedLinear(nn.Linear):
         input_stretch: () likewise of a static step of the inputs, learned; None without one.
     """
 
+    first_steps: Tensor
+
     def __init__(self, layer: nn.Linear, rounding: Rounding, rank: int, alpha: float) -> None:
         """Learn a change of a full-precision ``layer``."""
         nn.Module.__init__(self)
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
-        self.bias = None
-        if layer.bias is not None:
-            self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=False)
+        bias = None if layer.bias is None else layer.bias.detach().clone()
+        self.register_parameter('bias', None if bias is None else nn.Parameter(bias, False))
         self.rounding = rounding
         self._share = alpha / rank
         self.down = nn.Parameter(torch.randn(rank, self.in_features) / rank)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.quant.activations import Activations
+from sqil_ros.quant.linear import PackedLinear
 from sqil_ros.quant.manifest import Profile
 from sqil_ros.quant.primitives import Quantized
 from sqil_ros.quant.weights import LowRank
@@ -35,11 +36,15 @@ def deployed(student: OpenVLA, profile: Profile) -> Deployed:
     changes: dict[str, LowRank] = {}
     steps: dict[str, float] = {}
     for name, pair in beside(student):
-        integers[name] = pair.base_layer.quantized
-        down, up = pair.lora_A['default'].weight, pair.lora_B['default'].weight
+        base = pair.base_layer
+        assert isinstance(base, PackedLinear)
+        integers[name] = base.quantized
+        down, up = (
+            pairs['default'].get_parameter('weight') for pairs in (pair.lora_A, pair.lora_B)
+        )
         changes[name] = LowRank(down.detach(), (pair.scaling['default'] * up).detach())
-        if pair.base_layer.input_step is not None:
-            steps[name] = float(pair.base_layer.input_step)
+        if base.input_step is not None:
+            steps[name] = float(base.input_step)
     for name, layer in merged(student):
         integers[name] = layer.quantized
         if layer.input_step is not None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from sqil_ros.report.style import STYLE
@@ -55,7 +55,8 @@ def _held(rows: Sequence[Row], settings: FinetuneSettings) -> list[str]:
     best = best_look(rows)
     if best is None:
         return []
-    teacher = next((row['teacher'] for row in reversed(rows) if 'teacher' in row), {})
+    looks = (row['teacher'] for row in reversed(rows) if 'teacher' in row)
+    teacher: Mapping[str, float] = next(looks, {})
 
     def chart(key: str, name: str, logarithmic: bool = False) -> str:
         level = teacher.get(key)

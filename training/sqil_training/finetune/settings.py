@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class FinetuneSettings:
         Raises:
             ParameterError: a value is outside its range.
         """
-        choices = {
+        choices: Mapping[str, Collection[str]] = {
             'method': OBJECTIVES,
             'distance': DISTANCES,
             'adapter': (BESIDE, MERGED),
@@ -116,7 +117,9 @@ def read_preset(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, yaml.YAMLError) as error:
         raise ParameterError(f'Preset {path} cannot be read ({error}); check the path.') from error
-    kinds = {entry.name: type(entry.default) for entry in dataclasses.fields(FinetuneSettings)}
+    kinds: dict[str, type[Any]] = {
+        entry.name: type(entry.default) for entry in dataclasses.fields(FinetuneSettings)
+    }
     if not isinstance(values, dict) or (unknown := values.keys() - kinds):
         raise ParameterError(
             f'Preset {path} must map names of settings to values'

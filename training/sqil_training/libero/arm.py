@@ -25,6 +25,11 @@ LEASH_M = 0.08
 class LiberoArm:
     """A LIBERO scene whose arm takes the actions of our contract."""
 
+    command: Pose
+    gripper_command: float
+    steps: int
+    succeeded: bool
+
     def __init__(self, scene: LiberoScene) -> None:
         """Drive the arm of ``scene``; call :meth:`reset` or :meth:`restore` first."""
         self.scene = scene
@@ -64,7 +69,7 @@ class LiberoArm:
         self.steps += 1
 
     def _begin(self) -> None:
-        self.command: Pose = self.scene.tcp()
+        self.command = self.scene.tcp()
         self.gripper_command = 1.0
         self.steps = 0
         self.succeeded = False

@@ -70,7 +70,7 @@ def _fetch(
     goal = grasp + [0.0, 0.0, raised]
     at_grasp = math.hypot(*off[:2]) < 0.010 and abs(off[2]) < 0.010
     # Once closing, keep at it while the fingers are still on the way to the thing.
-    closing = gripper_command < 0.5 and np.linalg.norm(off) < 0.02
+    closing = gripper_command < 0.5 and math.hypot(*off) < 0.02
     closing = closing and state.gripper * _FINGER_SPACE_M > item.width
     return step_towards(goal, command, tool_down, CLOSED if at_grasp or closing else OPEN)
 

@@ -31,6 +31,7 @@ from sqil_ros.quant.primitives import (
 )
 from sqil_training.ptq.architecture import blocks, scaling_groups
 from sqil_training.ptq.method import Options
+from sqil_training.ptq.parts import weight_of
 from sqil_training.ptq.rows import better_rows
 from sqil_training.ptq.scaling import fold
 from sqil_training.ptq.statistics import InputStatistics, Run, collect
@@ -52,7 +53,7 @@ def scale_by_search(
         inputs = collect(model, [group.layers[0] for group in groups], run) if groups else {}
         for group in groups:
             chosen = [name for name in group.layers if name in layers]
-            weights = [model.get_submodule(name).weight.detach().float() for name in chosen]
+            weights = [weight_of(model, name).detach().float() for name in chosen]
             fold(model, group, best_scale(weights, inputs[group.layers[0]], options.grid))
 
 

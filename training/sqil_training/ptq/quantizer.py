@@ -27,6 +27,7 @@ from sqil_ros.quant.primitives import (
 )
 from sqil_training.ptq.architecture import stages
 from sqil_training.ptq.method import Method, Options
+from sqil_training.ptq.parts import bias_of, weight_of
 from sqil_training.ptq.statistics import InputStatistics, Run, collect
 
 
@@ -88,7 +89,7 @@ def quantize_model(
             'an episode tree with --calibration'
         )
     for name in layers:
-        _check_layer(name, model.get_submodule(name), options.grid)
+        _check_layer(model, name, options.grid)
     twin = copy.deepcopy(model).requires_grad_(False)
     if method.transform is not None:
         method.transform(twin, layers, options, run)
@@ -104,8 +105,10 @@ def quantize_model(
             done()
     activations = None
     if inputs is not None:
-        assert run is not None or not inputs.static
-        steps = _static_steps(twin, layers, run, inputs.bits) if inputs.static else None
+        steps = None
+        if inputs.static:
+            assert run is not None
+            steps = _static_steps(twin, layers, run, inputs.bits)
         activations = Activations(inputs.bits, steps, inputs.prompt_only)
     return Result(twin, {name: quantized[name] for name in layers}, errors, activations)
 
@@ -119,20 +122,20 @@ def packed_copy(
         parameter.copy_(parameter.to(rest_dtype))
     activations = result.activations
     for name, quantized in result.layers.items():
-        old = twin.get_submodule(name)
         parent, _, child = name.rpartition('.')
         inputs = None if activations is None else activations.of(name)
-        layer = PackedLinear.from_quantized(quantized, old.bias, back_end, inputs)
+        layer = PackedLinear.from_quantized(quantized, bias_of(twin, name), back_end, inputs)
         setattr(twin.get_submodule(parent), child, layer)
     return twin
 
 
-def _check_layer(name: str, layer: nn.Module, grid: Grid) -> None:
+def _check_layer(model: nn.Module, name: str, grid: Grid) -> None:
     """Refuse what cannot be rounded before minutes go into calibration."""
     try:
         code_range(grid.bits)
-        group_count(layer.in_features, grid.group_size)
-        checked_weight(layer.weight)
+        weight = weight_of(model, name)
+        group_count(weight.shape[1], grid.group_size)
+        checked_weight(weight)
     except (ProfileError, ParameterError) as error:
         raise type(error)(f'layer {name}: {error}') from error
 
@@ -145,12 +148,12 @@ def _round(
     options: Options,
 ) -> tuple[Quantized, LayerError]:
     """Integers of a layer, whose weight takes their values."""
-    layer = model.get_submodule(name)
-    weight = layer.weight.detach().float()
+    held = weight_of(model, name)
+    weight = held.detach().float()
     quantized = method.rounding(name, weight, inputs, options)
     rounded = dequantize(quantized)
     error = LayerError(float((weight - rounded).square().sum()), float(weight.square().sum()))
-    layer.weight.copy_(rounded)
+    held.copy_(rounded)
     return quantized, error
 
 

@@ -25,6 +25,7 @@ from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_training.ptq.architecture import Block, ScalingGroup
 from sqil_training.ptq.method import Options
 from sqil_training.ptq.orthogonal import mean_keeping, spreading_rotation
+from sqil_training.ptq.parts import bias_of, weight_of
 from sqil_training.ptq.statistics import Run
 from sqil_training.ptq.streams import Stream, decoder_stream, dino_stream, siglip_stream
 
@@ -73,13 +74,13 @@ def _rotate_stream(model: nn.Module, stream: Stream, generator: torch.Generator)
         _absorb_gains(model, block)
         _rotate_heads(model, block, generator)
         for name in block.writes:
-            _turn_output(model.get_submodule(name), rotation)
+            _turn_output(model, name, rotation)
     for read in [*(read for block in stream.blocks for read in block.reads), *stream.reads]:
         _absorb_norm(model, read)
         for name in read.layers:
-            _turn_input(model.get_submodule(name), rotation)
+            _turn_input(model, name, rotation)
     for name in stream.writers:
-        _turn_output(model.get_submodule(name), rotation)
+        _turn_output(model, name, rotation)
     for name in stream.tables:
         table = model.get_parameter(name)
         table.copy_(table.double() @ rotation.t().to(table.device))
@@ -89,40 +90,39 @@ def _rotate_stream(model: nn.Module, stream: Stream, generator: torch.Generator)
 def _absorb_gains(model: nn.Module, block: Block) -> None:
     """Move the gain of every branch into the layer that ends it."""
     for name, layer in zip(block.gains, block.writes, strict=False):
-        gain, writer = model.get_parameter(name), model.get_submodule(layer)
-        writer.weight.mul_(gain[:, None])
-        if writer.bias is not None:
-            writer.bias.mul_(gain)
+        gain, bias = model.get_parameter(name), bias_of(model, layer)
+        weight_of(model, layer).mul_(gain[:, None])
+        if bias is not None:
+            bias.mul_(gain)
         gain.fill_(1.0)
 
 
 def _absorb_norm(model: nn.Module, read: ScalingGroup) -> None:
     """Move gain and shift of a norm into the layers that read it."""
-    norm = model.get_submodule(read.source)
-    shift = getattr(norm, 'bias', None)
+    gain, shift = weight_of(model, read.source), bias_of(model, read.source)
     for name in read.layers:
-        layer = model.get_submodule(name)
+        weight, bias = weight_of(model, name), bias_of(model, name)
         if shift is not None:
-            if layer.bias is None:
+            if bias is None:
                 raise ParameterError(
                     f'{name} has no bias that could take the shift of {read.source}; choose '
                     'another method for this tower'
                 )
-            layer.bias.add_(layer.weight @ shift)
-        layer.weight.mul_(norm.weight)
-    norm.weight.fill_(1.0)
+            bias.add_(weight @ shift)
+        weight.mul_(gain)
+    gain.fill_(1.0)
     if shift is not None:
         shift.zero_()
 
 
 def _rotate_heads(model: nn.Module, block: Block, generator: torch.Generator) -> None:
     """Rotate the values of all heads alike, and back in the output projection."""
-    value = model.get_submodule(block.values.source)
-    out = model.get_submodule(block.values.layers[0])
-    attention = model.get_submodule(block.values.source.rpartition('.')[0])
-    rotation = spreading_rotation(attention.head_dim, generator)
-    _turn_output(value, _repeated(rotation, value.out_features))
-    _turn_input(out, _repeated(rotation, out.in_features))
+    value, out = block.values.source, block.values.layers[0]
+    head_width = model.get_submodule(value.rpartition('.')[0]).head_dim
+    assert isinstance(head_width, int)
+    rotation = spreading_rotation(head_width, generator)
+    _turn_output(model, value, _repeated(rotation, weight_of(model, value).shape[0]))
+    _turn_input(model, out, _repeated(rotation, weight_of(model, out).shape[1]))
 
 
 def _repeated(rotation: Tensor, width: int) -> Tensor:
@@ -138,18 +138,19 @@ def _turn_projector(model: OpenVLA, rotations: dict[str, Tensor]) -> None:
         *(rotations.get(t, torch.eye(w, dtype=torch.float64)) for t, w in widths.items())
     )
     with torch.no_grad():
-        _turn_input(model.projector.fc1, _repeated(patch, model.projector.fc1.in_features))
+        _turn_input(model, 'projector.fc1', _repeated(patch, model.projector.fc1.in_features))
 
 
-def _turn_output(module: nn.Module, rotation: Tensor) -> None:
-    """What ``module`` writes is multiplied by Q: the first axis of its weight, and its bias."""
-    rotation = rotation.to(module.weight.device)
-    module.weight.copy_(torch.tensordot(rotation, module.weight.double(), dims=1))
-    if module.bias is not None:
-        module.bias.copy_(rotation @ module.bias.double())
+def _turn_output(model: nn.Module, layer: str, rotation: Tensor) -> None:
+    """What ``layer`` writes is multiplied by Q: the first axis of its weight, and its bias."""
+    weight, bias = weight_of(model, layer), bias_of(model, layer)
+    rotation = rotation.to(weight.device)
+    weight.copy_(torch.tensordot(rotation, weight.double(), dims=1))
+    if bias is not None:
+        bias.copy_(rotation @ bias.double())
 
 
-def _turn_input(module: nn.Module, rotation: Tensor) -> None:
-    """``module`` reads Q x as it read x."""
-    rotation = rotation.to(module.weight.device)
-    module.weight.copy_(module.weight.double() @ rotation.t())
+def _turn_input(model: nn.Module, layer: str, rotation: Tensor) -> None:
+    """``layer`` reads Q x as it read x."""
+    weight = weight_of(model, layer)
+    weight.copy_(weight.double() @ rotation.to(weight.device).t())

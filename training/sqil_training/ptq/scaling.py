@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sqil_training.ptq.architecture import ScalingGroup
+from sqil_training.ptq.parts import bias_of, weight_of
 
 
 @torch.no_grad()
@@ -18,9 +19,9 @@ def fold(model: nn.Module, group: ScalingGroup, scale: Tensor) -> None:
         group: of :func:`sqil_training.ptq.architecture.scaling_groups`.
         scale: (channels,) positive.
     """
-    source = model.get_submodule(group.source)
-    source.weight.div_(scale.view(-1, *[1] * (source.weight.ndim - 1)))
-    if getattr(source, 'bias', None) is not None:
-        source.bias.div_(scale)
+    weight, bias = weight_of(model, group.source), bias_of(model, group.source)
+    weight.div_(scale.view(-1, *[1] * (weight.ndim - 1)))
+    if bias is not None:
+        bias.div_(scale)
     for name in group.layers:
-        model.get_submodule(name).weight.mul_(scale)
+        weight_of(model, name).mul_(scale)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sqil_ros.errors import ParameterError
 from sqil_training.ptq.architecture import blocks
 from sqil_training.ptq.method import Options
+from sqil_training.ptq.parts import weight_of
 from sqil_training.ptq.scaling import fold
 from sqil_training.ptq.statistics import Run, collect
 
@@ -46,7 +47,7 @@ def smooth(model: nn.Module, layers: Collection[str], options: Options, run: Run
     ]
     inputs = collect(model, [group.layers[0] for group in groups], run, gram=False)
     for group in groups:
-        weights = [model.get_submodule(name).weight.detach().float() for name in group.layers]
+        weights = [weight_of(model, name).detach().float() for name in group.layers]
         peak = inputs[group.layers[0]].peak
         fold(model, group, smoothing_scale(peak, weights, options.smoothing))
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sqil_ros.errors import CalibrationError
 from sqil_ros.quant.primitives import Quantized, dequantize
 from sqil_training.ptq.architecture import shared_inputs
+from sqil_training.ptq.parts import weight_of
 
 Run = Callable[[nn.Module], None]
 """Lets a model compute on the calibration data, from the first input to the last."""
@@ -64,10 +65,10 @@ def collect(
     sums: dict[str, _Sums] = {}
     handles = []
     for name in dict.fromkeys(shared.get(layer, layer) for layer in layers):
-        layer = model.get_submodule(name)
-        sums[name] = _Sums(layer.in_features if gram else 0, layer.weight.device)
+        weight = weight_of(model, name)
+        sums[name] = _Sums(weight.shape[1] if gram else 0, weight.device)
         hook = sums[name].hook
-        handles.append(layer.register_forward_pre_hook(hook))
+        handles.append(model.get_submodule(name).register_forward_pre_hook(hook))
     try:
         with torch.no_grad():
             run(model)

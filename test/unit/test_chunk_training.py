@@ -20,6 +20,7 @@ from sqil_training.episodes import (
     write_episode,
 )
 from sqil_training.run_state import load_state, save_state
+from sqil_training.warm_start import warm_start
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import TrainingError
@@ -149,3 +150,29 @@ def test_a_run_goes_on_with_its_own_head_only(
     for chunk in (0, CHUNK + 1):
         with pytest.raises(TrainingError, match=f'begun with --chunk {CHUNK}, not {chunk}'):
             load_state(tmp_path, Trainer(Settings(chunk=chunk), demonstrations))
+
+
+def test_a_warm_start_answers_as_the_policy_that_it_begins_with(
+    demonstrations: Demonstrations, tmp_path: Path
+) -> None:
+    first = Trainer(Settings(seed=1), demonstrations)
+    first.export(tmp_path / 'first')
+    second = Trainer(Settings(seed=2), demonstrations)
+    warm_start(second, tmp_path / 'first')
+    assert second.step == 0 and not second.optimizers[0].state
+    second.export(tmp_path / 'second')
+    seen = observation_at(episode(0, 6), 0)
+    wanted, found = (
+        load_policy(tmp_path / name, 'fp', CONTRACT).act(seen).actions
+        for name in ('first', 'second')
+    )
+    np.testing.assert_array_equal(wanted, found)
+
+
+def test_a_warm_start_from_another_head_is_refused(
+    demonstrations: Demonstrations, tmp_path: Path
+) -> None:
+    Trainer(Settings(chunk=CHUNK), demonstrations).export(tmp_path)
+    trainer = Trainer(Settings(), demonstrations)
+    with pytest.raises(TrainingError, match='another network.*same --chunk'):
+        warm_start(trainer, tmp_path)

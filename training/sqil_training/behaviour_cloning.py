@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""sqil-train-bc: train an OpenVLA from scratch on demonstrations.
+"""sqil-train-bc: train an OpenVLA on demonstrations, from scratch or from another policy.
 
 examples:
   sqil-train-bc --data data/expert --out runs/bc --steps 20000
   sqil-train-bc --data data/expert data/dagger --out runs/bc --steps 40000   (goes on from there)
   sqil-train-bc --domain libero_object --data data/libero --out runs/libero
+  sqil-train-bc --start models/toy_sink_openvla --data data/mine --out runs/mine
   sqil-train-bc --data data/expert --out runs/oft --chunk 8                  (OpenVLA-OFT)
 
 The run directory holds `state.safetensors` + `state.json` (resume), `log.jsonl` (one line per
@@ -44,6 +45,7 @@ from sqil_training.domains import DOMAINS
 from sqil_training.muon import Muon
 from sqil_training.readouts import Readouts
 from sqil_training.run_state import load_state, save_state
+from sqil_training.warm_start import warm_start
 
 _OUTER = re.compile(r'embed|lm_head|_token|action_head\.fc2')
 
@@ -331,6 +333,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         '--out', type=Path, required=True, help='run directory; resumed if it has one'
     )
+    parser.add_argument(
+        '--start', type=Path, metavar='CHECKPOINT', help='begin with its weights, not by chance'
+    )
     parser.add_argument('--domain', choices=sorted(DOMAINS), default='toy_sink')
     parser.add_argument('--minutes', type=float, default=math.inf, help='stop after this long')
     parser.add_argument('--threads', type=int, default=2, help='torch threads')
@@ -346,11 +351,18 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings, data)
     try:
-        load_state(args.out, trainer)
+        if args.start:
+            warm_start(trainer, args.start)
+        load_state(args.out, trainer)  # a run that goes on has learned more since
     except SqilError as error:
         print(f'sqil-train-bc: {error}', file=sys.stderr)
         return 1
-    header = {'settings': asdict(settings), 'samples': len(data), 'from_step': trainer.step}
+    header = {
+        'settings': asdict(settings),
+        'start': str(args.start) if args.start else None,
+        'samples': len(data),
+        'from_step': trainer.step,
+    }
     with (args.out / 'log.jsonl').open('a', encoding='utf-8') as log:
         log.write(json.dumps(header) + '\n')
     print(json.dumps(header), flush=True)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rounded activations times weights, both as integers: four columns an instruction (AVX-512 VNNI).
+// Rounded activations times weights, both as integers, four columns at a time (dots.h).
 //
 //   y = step * sum over groups of scale * (sum of x_code * w_code - (2^(b-1) + zero) * sum of x_code)
 //
@@ -10,25 +10,22 @@
 // a row, and are three such rows: still faster than making floats of the codes.
 #pragma once
 
+#include "dots.h"
 #include "kernels.h"
 #include "product.h"
 #include "rows.h"
 
-#ifdef __AVX512VNNI__
+#ifdef __AVX2__
 
 namespace sqil {
 namespace {
 
 constexpr int kQuads = kBlock / 4;     // dot products of a block
 constexpr int kCodeColumns = 512;      // of a panel; 16 KiB stay in the first cache
-constexpr int kCodeRows = 12;
+constexpr int kCodeRows = kRows;
 constexpr int kFewCodes = kFew * kPlanes;
 
-inline ints dot(ints total, words weights, int32_t inputs) {
-  return (ints)_mm512_dpbusd_epi32((__m512i)total, (__m512i)weights, _mm512_set1_epi32(inputs));
-}
-
-// Columns [4 quad, 4 quad + 4) of 16 rows.
+// Columns [4 quad, 4 quad + 4) of kLanes rows; `block` is where the first of them lies.
 template <int bits>
 inline words quad_of(const uint32_t *block, int quad) {
   if constexpr (bits == 8) {
@@ -49,7 +46,7 @@ inline int32_t word_of(const int8_t *codes) {
   return word;
 }
 
-// What a group adds to 16 outputs: scale * (total - offset * inputs) * step.
+// What a group adds to kLanes outputs: scale * (total - offset * inputs) * step.
 inline floats group_sum(ints total, int32_t inputs, const float *offset, const float *scale,
                         float step) {
   const floats centred = __builtin_convertvector(total, floats) - float(inputs) * load(offset);
@@ -65,14 +62,14 @@ inline void offset_of(const sqil_linear &layer, int row, int group, float *offse
 
 // ---- many rows
 
-// (R, quads) words of inputs times (quads, V tiles) of a panel into `totals`, kPanel words a row.
+// (R, quads) words of inputs times (quads, V vectors) of a panel into `totals`, kPanel words a row.
 template <int R, int V>
 void dot_block(const int8_t *codes, int64_t stride, const uint32_t *panel, int quads,
                int32_t *totals) {
   ints total[R][V] = {};
   for (int quad = 0; quad < quads; ++quad) {
     words weight[V];
-    for (int v = 0; v < V; ++v) weight[v] = load(panel + quad * kPanel + v * kTile);
+    for (int v = 0; v < V; ++v) weight[v] = load(panel + quad * kPanel + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const int32_t inputs = word_of(codes + r * stride + quad * 4);
@@ -80,9 +77,7 @@ void dot_block(const int8_t *codes, int64_t stride, const uint32_t *panel, int q
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) {
-      _mm512_storeu_si512(totals + r * kPanel + v * kTile, (__m512i)total[r][v]);
-    }
+    for (int v = 0; v < V; ++v) store(totals + r * kPanel + v * kLanes, total[r][v]);
   }
 }
 
@@ -103,9 +98,11 @@ void spread(const sqil_linear &layer, int tile, int first, int last, uint32_t *p
   for (int column = first; column < last; column += kBlock) {
     const uint32_t *block = tiles + column / kBlock * bits * kTile;
     uint32_t *to = panel + int64_t(column - first) / 4 * kPanel;
+    for (int lane = 0; lane < kTile; lane += kLanes) {
 #pragma GCC unroll 8
-    for (int quad = 0; quad < kQuads; ++quad) {
-      _mm512_storeu_si512(to + quad * kPanel, (__m512i)quad_of<bits>(block, quad));
+      for (int quad = 0; quad < kQuads; ++quad) {
+        store(to + quad * kPanel + lane, quad_of<bits>(block + lane, quad));
+      }
     }
   }
 }
@@ -140,16 +137,15 @@ void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count,
         const int rows = (count - first) / (blocks - block);
         const int8_t *codes = x.codes + first * x.stride + begin;
         if (tiles > 1) {
-          dot_rows<2>(rows, codes, x.stride, panel, (end - begin) / 4, totals);
+          dot_rows<kPanelTiles * kParts>(rows, codes, x.stride, panel, (end - begin) / 4, totals);
         } else {
-          dot_rows<1>(rows, codes, x.stride, panel, (end - begin) / 4, totals);
+          dot_rows<kParts>(rows, codes, x.stride, panel, (end - begin) / 4, totals);
         }
         for (int r = 0; r < rows; ++r) {
           const int32_t *seen = x.sums + (first + r) * x.sums_stride;
           const int32_t inputs = seen[end / kBlock] - seen[begin / kBlock];
-          for (int tile = 0; tile < tiles; ++tile) {
-            const int at = tile * kTile;
-            const ints total = (ints)_mm512_loadu_si512(totals + r * kPanel + at);
+          for (int at = 0; at < tiles * kTile; at += kLanes) {
+            const ints total = load(totals + r * kPanel + at);
             store(sums + at, group_sum(total, inputs, offset + at, scale + at, x.steps[first + r]));
           }
           float *to = y + (first + r) * y_stride;
@@ -167,41 +163,49 @@ void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count,
 template <int bits, int R>
 void multiply_codes_tile(const sqil_linear &layer, const CodeRows &x, float *y, int64_t y_stride,
                          int tile) {
-  constexpr int kCodeChains = R <= 3 ? 4 : 2;  // sums that run beside each other
+  // Sums that run beside each other, as many as the registers hold.
+  constexpr int kCodeChains = kParts > 1 ? (R == 1 ? 4 : R <= 3 ? 2 : 1) : R <= 3 ? 4 : 2;
   alignas(64) float scale[kTile], offset[kTile], bias[kTile] = {};
   const int row = tile * kTile;
   const int blocks = up_to(layer.columns, kBlock) / kBlock / layer.groups;
   const uint32_t *block = layer.tiles + tile * tile_words(layer.columns, bits);
   if (layer.bias) tile_of(layer.bias, row, layer.rows, 1, bias);
-  floats out[R];
-  for (int r = 0; r < R; ++r) out[r] = load(bias);
+  floats out[R][kParts];
+  for (int r = 0; r < R; ++r) {
+    for (int part = 0; part < kParts; ++part) out[r][part] = load(bias + part * kLanes);
+  }
   for (int group = 0; group < layer.groups; ++group) {
     tile_of(layer.scale + group, row, layer.rows, layer.groups, scale);
     offset_of(layer, row, group, offset);
-    ints total[R][kCodeChains] = {};
+    ints total[R][kParts][kCodeChains] = {};
     for (int b = 0; b < blocks; ++b, block += bits * kTile) {
       const int8_t *codes = x.codes + int64_t(group * blocks + b) * kBlock;
       for (int line = 0; line < bits; ++line) __builtin_prefetch(block + kAhead + line * kTile);
 #pragma GCC unroll 8
       for (int quad = 0; quad < kQuads; ++quad) {
-        const words weights = quad_of<bits>(block, quad);
-        for (int r = 0; r < R; ++r) {
-          ints &sum = total[r][quad % kCodeChains];
-          sum = dot(sum, weights, word_of(codes + r * x.stride + quad * 4));
+        for (int part = 0; part < kParts; ++part) {
+          const words weights = quad_of<bits>(block + part * kLanes, quad);
+          for (int r = 0; r < R; ++r) {
+            ints &sum = total[r][part][quad % kCodeChains];
+            sum = dot(sum, weights, word_of(codes + r * x.stride + quad * 4));
+          }
         }
       }
     }
     for (int r = 0; r < R; ++r) {
-      ints all_chains = total[r][0];
-      for (int chain = 1; chain < kCodeChains; ++chain) all_chains += total[r][chain];
       const int32_t *seen = x.sums + r * x.sums_stride;
       const int32_t inputs = seen[(group + 1) * blocks] - seen[group * blocks];
-      out[r] += group_sum(all_chains, inputs, offset, scale, x.steps[r]);
+      for (int part = 0; part < kParts; ++part) {
+        ints all_chains = total[r][part][0];
+        for (int chain = 1; chain < kCodeChains; ++chain) all_chains += total[r][part][chain];
+        const int at = part * kLanes;
+        out[r][part] += group_sum(all_chains, inputs, offset + at, scale + at, x.steps[r]);
+      }
     }
   }
   const int outputs = layer.rows - row < kTile ? layer.rows - row : kTile;
   for (int r = 0; r < R; ++r) {
-    for (int o = 0; o < outputs; ++o) y[r * y_stride + o] = out[r][o];
+    for (int o = 0; o < outputs; ++o) y[r * y_stride + o] = out[r][o / kLanes][o % kLanes];
   }
 }
 
@@ -233,31 +237,35 @@ void multiply_codes_width(const sqil_linear &layer, const CodeRows &x, int count
   }
 }
 
-// As multiply of product.h, of rounded inputs; the weights have 2 to 8 bits.
+// As multiply of product.h, of rounded inputs; the weights have 2 to kWidestCode bits.
 void multiply_codes(const sqil_linear &layer, const CodeRows &x, int count, float *y,
                     int64_t y_stride, int first, int last) {
   switch (layer.bits) {
     case 2: return multiply_codes_width<2>(layer, x, count, y, y_stride, first, last);
     case 3: return multiply_codes_width<3>(layer, x, count, y, y_stride, first, last);
     case 4: return multiply_codes_width<4>(layer, x, count, y, y_stride, first, last);
-    default: return multiply_codes_width<8>(layer, x, count, y, y_stride, first, last);
+  }
+  if constexpr (kWidestCode == 8) {
+    multiply_codes_width<8>(layer, x, count, y, y_stride, first, last);
   }
 }
 
 // ---- inputs
 
-constexpr int kHalves = kBlock / kLanes;
+constexpr int kVectors = kBlock / kLanes;
+typedef int8_t bytes_at __attribute__((vector_size(kLanes), aligned(1), may_alias));
 
 // A block of codes from column c on, and what they add to the sum of all before.
 inline void put_codes(const CodeRows &to, int row, int c, const ints *code) {
   int8_t *codes = to.codes + row * to.stride + c;
   int32_t *sums = to.sums + row * to.sums_stride + c / kBlock;
   ints total = {};
-  for (int half = 0; half < kHalves; ++half) {
-    total += code[half];
-    _mm_storeu_si128((__m128i *)(codes + half * kLanes), _mm512_cvtepi32_epi8((__m512i)code[half]));
+  for (int v = 0; v < kVectors; ++v) {
+    total += code[v];
+    *(bytes_at *)(codes + v * kLanes) = __builtin_convertvector(code[v], bytes_at);
   }
-  sums[1] = sums[0] + _mm512_reduce_add_epi32((__m512i)total);
+  sums[1] = sums[0];
+  for (int lane = 0; lane < kLanes; ++lane) sums[1] += total[lane];
 }
 
 // Onto the grid of sqil_ros/quant/activations.py, as in rows.h, but kept as codes.
@@ -270,10 +278,10 @@ void round_codes(const float *x, int64_t stride, int count, int width, int bits,
         (static_step == 0.0f ? token_step(x, size, highest) : static_step) + unsound(x, size);
     to.sums[row * to.sums_stride] = 0;
     for (int c = 0; c < size; c += kBlock) {
-      ints code[kHalves];
-      for (int half = 0; half < kHalves; ++half) {
-        const floats value = load(x + c + half * kLanes);
-        code[half] = __builtin_convertvector(code_of(value, step, highest), ints);
+      ints code[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const floats value = load(x + c + v * kLanes);
+        code[v] = __builtin_convertvector(code_of(value, step, highest), ints);
       }
       put_codes(to, row, c, code);
     }
@@ -292,14 +300,14 @@ void split_codes(const float *x, int64_t stride, int count, int width, const Cod
       to.sums[(row * kPlanes + plane) * to.sums_stride] = 0;
     }
     for (int c = 0; c < size; c += kBlock) {
-      ints rest[kHalves], byte[kHalves];
-      for (int half = 0; half < kHalves; ++half) {
-        rest[half] = (ints)_mm512_cvtps_epi32((__m512)(load(x + c + half * kLanes) / step));
+      ints rest[kVectors], byte[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        rest[v] = nearest(load(x + c + v * kLanes) / step);
       }
       for (int plane = kPlanes - 1; plane >= 0; --plane) {
-        for (int half = 0; half < kHalves; ++half) {
-          byte[half] = rest[half] << 24 >> 24;
-          rest[half] = (rest[half] - byte[half]) >> 8;
+        for (int v = 0; v < kVectors; ++v) {
+          byte[v] = rest[v] << 24 >> 24;
+          rest[v] = (rest[v] - byte[v]) >> 8;
         }
         put_codes(to, row * kPlanes + plane, c, byte);
       }
@@ -310,4 +318,4 @@ void split_codes(const float *x, int64_t stride, int count, int width, const Cod
 }  // namespace
 }  // namespace sqil
 
-#endif  // __AVX512VNNI__
+#endif  // __AVX2__

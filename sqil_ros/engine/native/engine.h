@@ -115,7 +115,8 @@ typedef struct sqil_step sqil_step;
 
 int32_t sqil_interface(void);
 
-// Instruction set: "avx512vnni", "avx512", "avx2", "portable"; the best of this machine, or as chosen.
+// Instruction set: "avx512vnni", "avx512", "avxvnni", "avx2", "portable"; the best of this machine,
+// or as chosen.
 const char *sqil_level(void);
 // 0, or -1 where the machine or the build lacks it.
 int32_t sqil_choose_level(const char *name);

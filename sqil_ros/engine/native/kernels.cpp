@@ -12,10 +12,10 @@ namespace sqil {
 extern const Kernels SQIL_TABLE = {
     SQIL_NAME,       kPanel, kRows,        multiply, normalize, apply_gelu, apply_gelu_tanh,
     apply_gate,      add,    round_inputs, rotate,   attend,    remember,   read,
-#ifdef __AVX512VNNI__
-    round_codes, split_codes, multiply_codes,
+#ifdef __AVX2__
+    kWidestCode,     round_codes, split_codes, multiply_codes,
 #else
-    nullptr,     nullptr,     nullptr,
+    0,               nullptr,     nullptr,     nullptr,
 #endif
 };
 

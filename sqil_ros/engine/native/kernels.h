@@ -53,6 +53,7 @@ struct Kernels {
   void (*remember)(const float *keys, const float *values, int64_t stride, int count, int width,
                    int first, const HeadMemory &memory);
   uint32_t (*read)(const uint32_t *words, int64_t count);
+  int widest_code;  // bits of the weights that `multiply_codes` takes, 0 where it is missing
   void (*round_codes)(const float *x, int64_t stride, int count, int width, int bits,
                       float static_step, const CodeRows &to);
   void (*split_codes)(const float *x, int64_t stride, int count, int width, const CodeRows &to);
@@ -63,6 +64,7 @@ struct Kernels {
 extern const Kernels kPortable;
 #ifdef SQIL_X86
 extern const Kernels kAvx2;
+extern const Kernels kAvxVnni;
 extern const Kernels kAvx512;
 extern const Kernels kAvx512Vnni;
 #endif

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 
@@ -32,16 +32,20 @@ typedef uint32_t words __attribute__((vector_size(4 * kLanes)));
 
 // Memory of any alignment.
 typedef float floats_at __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef int32_t ints_at __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 typedef uint32_t words_at __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 typedef uint16_t halves_at __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
 
 inline floats load(const float *from) { return *(const floats_at *)from; }
+inline ints load(const int32_t *from) { return *(const ints_at *)from; }
 inline words load(const uint32_t *from) { return *(const words_at *)from; }
 // Of bfloat16.
 inline floats load(const uint16_t *from) {
   return (floats)(__builtin_convertvector(*(const halves_at *)from, words) << 16);
 }
 inline void store(float *to, floats value) { *(floats_at *)to = value; }
+inline void store(int32_t *to, ints value) { *(ints_at *)to = value; }
+inline void store(uint32_t *to, words value) { *(words_at *)to = value; }
 inline floats all(float value) { return value - floats{}; }
 
 inline floats larger(floats a, floats b) { return a > b ? a : b; }

@@ -2,6 +2,10 @@
 // Which instruction set computes.
 #include <string.h>
 
+#ifdef SQIL_X86
+#include <cpuid.h>
+#endif
+
 #include <atomic>
 
 #include "kernels.h"
@@ -10,6 +14,14 @@ namespace sqil {
 namespace {
 
 #ifdef SQIL_X86
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+// Compilers have no common name for it.
+bool has_avx_vnni() {
+  unsigned eax = 0, ebx, ecx, edx;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 4 & 1);
+}
+
 bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -22,7 +34,8 @@ const Kernels *const *available() {
 #ifdef SQIL_X86
       has_avx512() && __builtin_cpu_supports("avx512vnni") ? &kAvx512Vnni : nullptr,
       has_avx512() ? &kAvx512 : nullptr,
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kAvx2 : nullptr,
+      has_avx2() && has_avx_vnni() ? &kAvxVnni : nullptr,
+      has_avx2() ? &kAvx2 : nullptr,
 #endif
       &kPortable,
   };

@@ -63,12 +63,12 @@ class Products {
     // that of multiplying.
     const auto effort = [&](const sqil_linear &band) {
       if (count <= kFew) return 2 * band.bits + 1;
-      return inputs.by_codes && band.bits > 8 ? kFloatEffort : 1;
+      return inputs.by_codes && !takes_codes(band) ? kFloatEffort : 1;
     };
     share_panels(layer, threads, effort, [&](const sqil_linear &band, int begin, int end) {
       place_panels(band, begin, end, count, y, y_stride,
                    [&](int first, int last, int row, int rows, float *to, int64_t stride) {
-                     if (!inputs.by_codes || band.bits > 8) {
+                     if (!inputs.by_codes || !takes_codes(band)) {
                        kernels().multiply(band, inputs.floats + row * inputs.stride, inputs.stride,
                                           rows, to, stride, first, last);
                      } else if (inputs.split) {
@@ -89,6 +89,8 @@ class Products {
   const int threads;
 
  private:
+  static bool takes_codes(const sqil_linear &band) { return band.bits <= kernels().widest_code; }
+
   // Few rows may be split into planes.
   static size_t code_rows(int count) {
     const int split = (count < kFew ? count : kFew) * kPlanes;
@@ -110,10 +112,10 @@ class Products {
     const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), width, width / kBlock + 1};
     bool integers = false, floats = false;
     for (const sqil_linear *band = &layer; band; band = band->next) {
-      (band->bits <= 8 ? integers : floats) |= band->bits > 0;
+      (takes_codes(*band) ? integers : floats) |= band->bits > 0;
     }
     const bool split = !bits && count <= kFew;
-    const bool by_codes = integers && use.multiply_codes && (bits || split);
+    const bool by_codes = integers && (bits || split);
     if (by_codes && split) use.split_codes(x, x_stride, count, columns, codes);
     if (by_codes && bits) {
       use.round_codes(x, x_stride, count, columns, bits, layer.input_step, codes);

@@ -4,6 +4,7 @@
 examples:
   judge --profiles expert --starts placements --first 9000 --episodes 10 --json out/expert.json
   collect --episodes 50 --out data/libero
+  collect --learner runs/libero/checkpoint --collection r1 --first-seed 1000 --out data/dagger
   sqil-train-bc --domain libero_object --data data/libero --out runs/libero        (in .venv)
   sqil-quantize --contract config/libero_contract.yaml --checkpoint runs/libero/checkpoint
   judge --checkpoint runs/libero/checkpoint --profiles fp,int3_rtn --episodes 20 --json out/l.json
@@ -46,11 +47,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest='verb', required=True)
     names = [task.name for task in TASKS]
-    gather = verbs.add_parser('collect', help='demonstrations of the scripted expert')
+    gather = verbs.add_parser(
+        'collect', help='demonstrations of the scripted expert, or episodes that it labels'
+    )
     gather.add_argument('--out', type=Path, required=True, help='root of the episode tree')
     gather.add_argument('--episodes', type=int, default=50, help='episodes per task')
     gather.add_argument('--first-seed', type=int, default=0, help='of the placements')
     gather.add_argument('--collection', default='expert', help='name of this collection')
+    gather.add_argument(
+        '--learner', type=Path, metavar='CHECKPOINT', help='who acts, while the expert labels'
+    )
+    gather.add_argument('--profile', default='fp', help='of the learner')
+    gather.add_argument('--teacher-share', type=float, default=0.3, help='steps of the expert')
     gather.add_argument('--dry-run', action='store_true', help='say what would be collected')
     judge = verbs.add_parser('judge', help='success of a policy, by the word of LIBERO')
     judge.add_argument('--checkpoint', type=Path, default=Path('runs/libero/checkpoint'))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One demonstration in LIBERO: a disturbed expert acts, and labels every state on the way."""
+"""One episode in LIBERO: a disturbed expert or a learner acts, the expert labels every state."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,13 @@ from sqil_ros.sim.tasks import SceneState
 from sqil_ros.types import Action, Array, Observation
 from sqil_training.demonstrator import Disturber, Noise
 from sqil_training.episodes import Episode, encode_picture
+from sqil_training.libero.answer import Answer
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.expert import expert_action
 from sqil_training.libero.tasks import POINTS, TASKS, LiberoTask
+from sqil_training.mixture import LONGEST, Mixture
 
-LONGEST = 100
+LONGEST_DEMONSTRATION = 100
 """Actions to a demonstration: a disturbed expert may take longer than a judged policy."""
 _OUT_OF_VIEW = -1.0
 
@@ -46,18 +48,54 @@ def demonstrate(arm: LiberoArm, task: LiberoTask, seed: int, noise: Noise) -> Ep
     It ends when the thing is let go of: LIBERO calls it a success while the fingers still hold it
     in the basket, and a policy should learn to open them.
     """
-    arm.reset(seed)
     disturb = Disturber(noise, np.random.default_rng([seed, 13]))
+
+    def choose(observation: Observation, label: Action) -> Action:
+        return disturb(label)
+
+    return _record(arm, task, seed, choose, LONGEST_DEMONSTRATION, 'expert+noise')
+
+
+def teach(
+    arm: LiberoArm, task: LiberoTask, seed: int, learner: Answer, teacher_share: float
+) -> Episode:
+    """One episode of a learner, labelled by the expert, who acts now and then (DAgger).
+
+    Args:
+        arm: of a scene of ``task``.
+        task: what is told.
+        seed: of the placement.
+        learner: acts otherwise.
+        teacher_share: of the steps at which the expert acts.
+    """
+    mixture = Mixture(teacher_share, np.random.default_rng([seed, 17]))
+
+    def choose(observation: Observation, label: Action) -> Action:
+        return label if mixture.teacher_acts() else learner(observation)
+
+    return _record(arm, task, seed, choose, LONGEST, 'dagger')
+
+
+def _record(
+    arm: LiberoArm,
+    task: LiberoTask,
+    seed: int,
+    choose: Callable[[Observation, Action], Action],
+    longest: int,
+    origin: str,
+) -> Episode:
+    """An episode in which ``choose`` acts, given what is seen and the expert's answer to it."""
+    arm.reset(seed)
     moments: list[Moment] = []
-    while arm.steps < LONGEST and not _finished(arm):
+    while arm.steps < longest and not _finished(arm):
         observation, state = arm.observe(task.instruction), arm.scene.state()
         labels = expert_labels(arm, state)
         label = labels[task.index]
-        action = disturb(Action(label[:6], float(label[6])))
+        action = choose(observation, Action(label[:6], float(label[6])))
         executed = np.append(action.delta, action.gripper)
         moments.append(Moment(observation, *points(arm, state), labels, executed))
         arm.step(action)
-    return _episode(moments, task, arm.scene.contract.hash, seed, _finished(arm))
+    return _episode(moments, task, arm.scene.contract.hash, seed, _finished(arm), origin)
 
 
 def expert_labels(arm: LiberoArm, state: SceneState) -> Array:
@@ -87,7 +125,12 @@ def _finished(arm: LiberoArm) -> bool:
 
 
 def _episode(
-    moments: Sequence[Moment], task: LiberoTask, contract: str, seed: int, success: bool
+    moments: Sequence[Moment],
+    task: LiberoTask,
+    contract: str,
+    seed: int,
+    success: bool,
+    origin: str,
 ) -> Episode:
     seen = [moment.observation for moment in moments]
     labels = np.array([moment.labels for moment in moments])
@@ -97,7 +140,7 @@ def _episode(
         contract=contract,
         seed=seed,
         success=success,
-        origin='expert+noise',
+        origin=origin,
         stamps_ns=np.array([observation.stamp_ns for observation in seen], dtype=np.int64),
         states=np.array([observation.state for observation in seen]),
         commands=np.array([observation.command for observation in seen]),

@@ -10,15 +10,14 @@ from functools import cache
 import numpy as np
 from tqdm import tqdm
 
-from sqil_ros.contract import Contract
 from sqil_ros.types import Action, Array
 from sqil_training.comparison import EXPERT
-from sqil_training.evaluation import Condition, Journal, policy_actor
+from sqil_training.evaluation import Condition, Journal
+from sqil_training.libero.answer import answer_of
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.arms import arm_of
 from sqil_training.libero.expert import expert_action
 from sqil_training.libero.tasks import (
-    CONTRACT,
     INITIAL_STATES,
     MAX_STEPS,
     TASKS,
@@ -80,7 +79,7 @@ def policy_of(condition: Condition) -> Policy:
     """
     if condition.policy == EXPERT:
         return act_as_expert
-    actor = policy_actor(condition.checkpoint, condition.profile, Contract.load(CONTRACT))
+    answer = answer_of(condition.checkpoint, condition.profile)
 
     def act(arm: LiberoArm, task: LiberoTask) -> Action:
         wrong = condition.instruction == 'wrong'
@@ -89,8 +88,7 @@ def policy_of(condition: Condition) -> Policy:
         if condition.images == 'black':
             black = tuple(np.zeros_like(image) for image in observation.images)
             observation = dataclasses.replace(observation, images=black)
-        row = actor([], [], [observation])[0, 0]
-        return Action(np.asarray(row[:6], dtype=float), float(row[6]))
+        return answer(observation)
 
     return act
 

@@ -9,13 +9,16 @@ from sqil_training.demonstrations import Demonstrations
 from sqil_training.demonstrator import Noise
 from sqil_training.domains import DOMAINS
 from sqil_training.episodes import episode_folder, observation_at, read_episode, write_episode
-from sqil_training.libero.demonstrator import demonstrate
+from sqil_training.libero.collect import Job, Learner, run
+from sqil_training.libero.demonstrator import demonstrate, teach
 from sqil_training.libero.domain import LIBERO_OBJECT
 from sqil_training.libero.tasks import POINTS, TASKS, task_by_name
+from sqil_training.mixture import LONGEST
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ContractMismatch, EpisodeError
 from sqil_ros.policy.loader import load_policy
+from sqil_ros.types import Action
 
 CONTRACT = Contract.load(LIBERO_OBJECT.contract)
 CLEAN = Noise(clean_share=1.0)
@@ -43,6 +46,31 @@ def test_a_demonstration_ends_with_open_fingers(episode):
 def test_the_same_seed_gives_the_same_demonstration(arm, episode):
     again = demonstrate(arm, TASKS[0], 3, CLEAN)
     np.testing.assert_array_equal(again.executed, episode.executed)
+
+
+def idle(observation):
+    return Action(np.zeros(6), 1.0)
+
+
+def test_a_learner_is_labelled_where_it_goes_itself(arm):
+    episode = teach(arm, TASKS[0], 3, idle, 0.0)
+    assert not episode.success and len(episode) == LONGEST
+    np.testing.assert_array_equal(episode.executed[:, :6], 0.0)
+    assert np.linalg.norm(episode.actions[:, :3], axis=1).min() > 0.0
+
+
+def test_an_expert_that_always_takes_over_acts_as_it_labels(arm):
+    episode = teach(arm, TASKS[0], 3, idle, 1.0)
+    assert episode.success
+    np.testing.assert_array_equal(episode.executed, episode.actions)
+
+
+def test_the_failure_of_a_learner_is_kept(arm, tmp_path, monkeypatch):
+    monkeypatch.setattr('sqil_training.libero.collect.arm_of', lambda task: arm)
+    monkeypatch.setattr('sqil_training.libero.collect.answer_of', lambda *names: idle)
+    folder = episode_folder(tmp_path, TASKS[0].name, 'r1', 3)
+    assert run(Job(TASKS[0].name, 3, folder, Learner('checkpoint', 'fp', 0.0))) == (True, LONGEST)
+    assert not read_episode(folder).success
 
 
 def test_only_things_that_are_there_have_labels_and_key_points(episode):

@@ -11,7 +11,8 @@ from sqil_training.domains import DOMAINS
 from sqil_training.episodes import episode_folder, observation_at, read_episode, write_episode
 from sqil_training.libero.demonstrator import demonstrate
 from sqil_training.libero.domain import LIBERO_OBJECT
-from sqil_training.libero.tasks import POINTS, TASKS, task_by_name
+from sqil_training.libero.objects import POINTS, TASKS
+from sqil_training.libero.tasks import task_by_name
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ContractMismatch, EpisodeError

@@ -22,7 +22,8 @@ from pathlib import Path
 from sqil_ros.errors import SqilError
 from sqil_training.libero.collect import collect
 from sqil_training.libero.compare import compare
-from sqil_training.libero.tasks import STARTS, TASKS
+from sqil_training.libero.objects import OBJECT
+from sqil_training.libero.tasks import STARTS, SUITES
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +46,6 @@ def _parser() -> argparse.ArgumentParser:
         prog='judge-libero', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     verbs = parser.add_subparsers(dest='verb', required=True)
-    names = [task.name for task in TASKS]
     gather = verbs.add_parser('collect', help='demonstrations of the scripted expert')
     gather.add_argument('--out', type=Path, required=True, help='root of the episode tree')
     gather.add_argument('--episodes', type=int, default=50, help='episodes per task')
@@ -67,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument('--instruction', choices=('own', 'wrong'), default='own')
     judge.add_argument('--images', choices=('camera', 'black'), default='camera')
     for verb in (gather, judge):
-        verb.add_argument('--tasks', nargs='+', default=names, metavar='TASK', help=f'{names}')
+        verb.add_argument('--suite', choices=tuple(SUITES), default=OBJECT.name)
+        verb.add_argument(
+            '--tasks', nargs='+', metavar='TASK', help='all of the suite; a wrong one lists them'
+        )
         verb.add_argument('--workers', type=int, default=1, help='processes')
     return parser
 

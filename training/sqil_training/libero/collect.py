@@ -20,7 +20,7 @@ from sqil_training.episodes import episode_folder, write_episode
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.arms import arm_of
 from sqil_training.libero.demonstrator import demonstrate
-from sqil_training.libero.tasks import FIRST_HELD_OUT_SEED, task_by_name
+from sqil_training.libero.tasks import FIRST_HELD_OUT_SEED, SUITES, task_by_name
 from sqil_training.libero.workers import results
 
 BLOCK = 10
@@ -67,7 +67,7 @@ def run(job: Job) -> tuple[bool, int]:
 
 def collect(args: argparse.Namespace) -> int:
     """Carry out ``collect`` of the command line; returns the exit status."""
-    tasks = [task_by_name(name).name for name in args.tasks]
+    tasks = SUITES[args.suite].names(args.tasks)
     jobs = plan(args.out, args.collection, tasks, args.episodes, args.first_seed)
     if args.dry_run:
         print(f'{len(jobs)} episodes would be collected under {args.out}')

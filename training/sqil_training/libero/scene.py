@@ -16,7 +16,8 @@ from sqil_ros.errors import SceneError
 from sqil_ros.geometry import quat_from_matrix
 from sqil_ros.sim.tasks import SceneState
 from sqil_ros.types import Array, Image, Pose
-from sqil_training.libero.tasks import SUITE, LiberoTask
+from sqil_training.libero.names import distinct
+from sqil_training.libero.suite import LiberoTask
 
 SETTLE_STEPS = 10
 """Control steps before the policy takes over; LIBERO drops the objects from a little above."""
@@ -36,7 +37,7 @@ class LiberoScene:
         Raises:
             SceneError: LIBERO's task of that number is another.
         """
-        suite = get_benchmark(SUITE)()
+        suite = get_benchmark(task.suite)()
         found = suite.get_task(task.index).name
         if found != task.libero_name:
             raise SceneError(
@@ -108,12 +109,13 @@ class LiberoScene:
         return float(np.clip((left - right) / _FULLY_OPEN_M, 0.0, 1.0))
 
     def state(self) -> SceneState:
-        """Poses of the gripper and of every object, by LIBERO's category."""
+        """Poses of the gripper and of every object, as ``distinct`` names them."""
         objects = {}
-        for name, body in self._env.obj_body_id.items():
+        bodies = self._env.obj_body_id
+        for name, body in zip(distinct(tuple(bodies)), bodies.values(), strict=True):
             w, x, y, z = self._data.xquat[body]
             position = self._data.xpos[body] - self._base
-            objects[name.rsplit('_', 1)[0]] = Pose(position, np.array([x, y, z, w]))
+            objects[name] = Pose(position, np.array([x, y, z, w]))
         return SceneState(self.tcp(), self.gripper_opening(), objects)
 
     # ---- pictures --------------------------------------------------------------------------
@@ -157,6 +159,11 @@ class LiberoScene:
         return self._control.sim.data._data
 
     def _reset(self, seed: int) -> None:
+        # LIBERO's sampler puts a thing on a fixture as if that stood where a new model has it.
+        for fixture in self._env.fixtures_dict.values():
+            body = self._model.body(fixture.root_body).id
+            self._model.body_pos[body] = 0.0
+            self._model.body_quat[body] = (1.0, 0.0, 0.0, 0.0)
         self._control.seed(seed)
         self._control.reset()
 

@@ -4,6 +4,7 @@
 examples:
   judge --profiles expert --starts placements --first 9000 --episodes 10 --json out/expert.json
   collect --episodes 50 --out data/libero
+  collect --suite libero_spatial --episodes 50 --out data/libero_spatial
   sqil-train-bc --domain libero_object --data data/libero --out runs/libero        (in .venv)
   sqil-quantize --contract config/libero_contract.yaml --checkpoint runs/libero/checkpoint
   judge --checkpoint runs/libero/checkpoint --profiles fp,int3_rtn --episodes 20 --json out/l.json

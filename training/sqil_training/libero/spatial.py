@@ -38,7 +38,7 @@ def _task(index: int, where: str, second: str, side: float, forth: float = 0.0) 
 TASKS = (
     _task(0, 'between_the_plate_and_the_ramekin', 'next_to_the_ramekin', _RIGHT),
     _task(1, 'next_to_the_ramekin', 'next_to_the_cookie_box', _LEFT),
-    _task(2, 'from_table_center', 'next_to_the_plate', _RIGHT),
+    _task(2, 'from_table_center', 'next_to_the_plate', _LEFT),
     _task(3, 'on_the_cookie_box', 'on_the_wooden_cabinet', _RIGHT),
     _task(5, 'on_the_ramekin', 'on_the_cookie_box', _RIGHT, _LEANING),
     _task(6, 'next_to_the_cookie_box', 'on_the_stove', _LEFT),

@@ -174,5 +174,5 @@ def test_a_warm_start_from_another_head_is_refused(
 ) -> None:
     Trainer(Settings(chunk=CHUNK), demonstrations).export(tmp_path)
     trainer = Trainer(Settings(), demonstrations)
-    with pytest.raises(TrainingError, match='another network.*same --chunk'):
+    with pytest.raises(TrainingError, match=r'another network.*same --chunk'):
         warm_start(trainer, tmp_path)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sqil_training.libero.arms import arm_of
 from sqil_training.libero.judge import act_as_expert, judged
-from sqil_training.libero.tasks import INITIAL_STATES, task_by_name
+from sqil_training.libero.spatial import MEANT, OTHER, POINTS
+from sqil_training.libero.tasks import INITIAL_STATES, PLACEMENTS, task_by_name
 
 from sqil_ros.contract import state_from_pose
 from sqil_ros.errors import SceneError
@@ -55,3 +56,40 @@ def test_a_key_point_is_where_the_picture_shows_it(arm):
 def test_an_initial_state_that_libero_has_not_is_refused(arm):
     with pytest.raises(SceneError, match='0 to 49'):
         arm.restore(50)
+
+
+@pytest.fixture(scope='module')
+def bowls():
+    return arm_of('bowl_on_the_stove')
+
+
+def test_the_expert_puts_the_bowl_on_the_plate(bowls):
+    task = bowls.scene.task
+    assert judged(bowls, task, 0, INITIAL_STATES, act_as_expert).success
+    assert judged(bowls, task, 9000, PLACEMENTS, act_as_expert).success
+
+
+def test_things_of_libero_spatial_are_told_apart(bowls):
+    bowls.restore(0)
+    objects = bowls.scene.state().objects
+    assert set(objects) == set(POINTS)
+    over_the_stove = objects[MEANT].position - objects['flat_stove'].position
+    assert np.linalg.norm(over_the_stove[:2]) < 0.2
+    assert objects[OTHER].position[2] > 0.2
+
+
+def test_a_placement_does_not_depend_on_the_one_before(bowls):
+    bowls.reset(3)
+    first = bowls.scene.state()
+    bowls.reset(4)
+    bowls.reset(3)
+    for name, pose in bowls.scene.state().objects.items():
+        np.testing.assert_allclose(pose.position, first.objects[name].position, atol=1e-6)
+
+
+def test_things_that_a_placement_flings_apart_are_placed_again():
+    arm = arm_of('bowl_between_the_plate_and_the_ramekin')
+    arm.reset(9005)
+    objects = arm.scene.state().objects
+    plate = objects['plate'].position
+    assert np.linalg.norm((objects[MEANT].position - plate)[:2]) < 0.2

@@ -82,6 +82,11 @@ class Demonstrations:
                     f'{folder} was recorded under contract {episode.contract}, this robot has '
                     f'{contract.hash}; record it again.'
                 )
+            if episode.task not in domain.tasks:
+                raise EpisodeError(
+                    f'{folder} is of task {episode.task!r}, which {domain.name} has not; keep the '
+                    'episodes of each domain under a root of their own.'
+                )
         self.domain, self.contract = domain, contract
         self.trajectories = len(episodes)
         self._join(episodes)
@@ -132,20 +137,21 @@ class Demonstrations:
             shift: chance that a question is about another command, as :func:`shifted` has it.
             chunk: actions of an answer.
         """
-        domain, tasks = self.domain, len(self.domain.tasks)
+        domain = self.domain
         rows = rng.integers(len(self), size=size)
         again = np.flatnonzero((rng.random(size) < relabel) & (self.proprio[rows, 13] > 0.5))
-        other = (self.task[rows[again]] + rng.integers(1, tasks, size=len(again))) % tasks
+        other = self._other_tasks(rows[again], rng)
         # A task whose object is not in the scene has no answer there.
         answered = ~np.isnan(self.labels[rows[again], other, 0])
         again, other = again[answered], other[answered]
         picture = np.concatenate([np.arange(size), again])
         samples = self._samples(rows, picture, np.concatenate([self.task[rows], other]), chunk)
+        objects = self._as_asked(rows[picture], samples.tasks)
         for i in np.flatnonzero(rng.random(len(picture)) < shift):
             row, task = rows[picture[i]], samples.tasks[i]
             samples.known[i, 1:] = False
             samples.proprio[i], samples.actions[i] = shifted(
-                domain.expert, self.contract, self.proprio[row], self.objects[row],
+                domain.expert, self.contract, self.proprio[row], objects[i],
                 self.axis[row], task, self.labels[row, task], rng,
             )  # fmt: skip
         samples.chunks[:, 0] = samples.actions
@@ -161,7 +167,7 @@ class Demonstrations:
         )
         asked, domain = rows[picture], self.domain
         sources, targets = domain.sources[tasks], domain.targets[tasks]
-        places = self.objects[asked]
+        places = self._as_asked(asked, tasks)
         index = np.arange(len(asked))
         chunks, known = chunks_from(self.actions, self.last, asked, chunk)
         known[tasks != self.task[asked], 1:] = False
@@ -182,6 +188,23 @@ class Demonstrations:
                 [places[index, sources], places[index, targets], self.proprio[asked, 7:10]]
             ),
         )
+
+    def _other_tasks(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(R,) another task than each row's own; of ``alike`` objects the answered one."""
+        own, tasks = self.task[rows], len(self.domain.tasks)
+        if self.domain.alike is None:
+            return (own + rng.integers(1, tasks, size=len(rows))) % tasks
+        answered = ~np.isnan(self.labels[rows, :, 0])
+        answered[np.arange(len(rows)), own] = False
+        return answered.argmax(axis=1)
+
+    def _as_asked(self, rows: np.ndarray, tasks: np.ndarray) -> Array:
+        """(R, P, 3) recorded places, those of the domain's ``alike`` as ``tasks`` mean them."""
+        places = self.objects[rows]
+        if self.domain.alike is not None:
+            other = np.flatnonzero(tasks != self.task[rows])[:, None]
+            places[other, self.domain.alike] = places[other, self.domain.alike[::-1]]
+        return places
 
 
 def _places(objects: Array, tcp: Array, middle: Array) -> Array:

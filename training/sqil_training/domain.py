@@ -49,6 +49,8 @@ class Domain:
         expert: its answer to any recorded state and any command.
         axis: (T,) direction of the elongated object at every step of an episode, NaN if unknown.
         elongated: which object that is; any where ``axis`` never knows.
+        alike: two recorded objects that change places where another task is asked about than the
+            episode's own, None if there are none.
     """
 
     name: str
@@ -61,3 +63,4 @@ class Domain:
     expert: Expert
     axis: Callable[[Episode], Array]
     elongated: int = 0
+    alike: tuple[int, int] | None = None

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from sqil_training.libero.arm import LEASH_M
 from sqil_training.libero.judge import act_as_expert
-from sqil_training.libero.tasks import MAX_STEPS, TASKS, task_by_name
+from sqil_training.libero.objects import MAX_STEPS, TASKS
+from sqil_training.libero.tasks import task_by_name
 
 from sqil_ros.errors import SceneError
 from sqil_ros.sim.steering import STEP_M, STEP_RAD

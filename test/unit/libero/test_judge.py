@@ -6,7 +6,8 @@ import pytest
 from sqil_training.libero.__main__ import main
 from sqil_training.libero.collect import BLOCK, plan
 from sqil_training.libero.judge import act_as_expert, judged
-from sqil_training.libero.tasks import INITIAL_STATES, MAX_STEPS, PLACEMENTS, TASKS
+from sqil_training.libero.objects import MAX_STEPS, TASKS
+from sqil_training.libero.tasks import INITIAL_STATES, PLACEMENTS
 
 from sqil_ros.errors import SceneError
 from sqil_ros.types import Action

@@ -12,7 +12,8 @@ from sqil_training.episodes import episode_folder, observation_at, read_episode,
 from sqil_training.libero.collect import Job, Learner, run
 from sqil_training.libero.demonstrator import demonstrate, teach
 from sqil_training.libero.domain import LIBERO_OBJECT
-from sqil_training.libero.tasks import POINTS, TASKS, task_by_name
+from sqil_training.libero.objects import POINTS, TASKS
+from sqil_training.libero.tasks import task_by_name
 from sqil_training.mixture import LONGEST
 
 from sqil_ros.contract import Contract

@@ -5,6 +5,7 @@ examples:
   judge --profiles expert --starts placements --first 9000 --episodes 10 --json out/expert.json
   collect --episodes 50 --out data/libero
   collect --learner runs/libero/checkpoint --collection r1 --first-seed 1000 --out data/dagger
+  collect --suite libero_spatial --episodes 50 --out data/libero_spatial
   sqil-train-bc --domain libero_object --data data/libero --out runs/libero        (in .venv)
   sqil-quantize --contract config/libero_contract.yaml --checkpoint runs/libero/checkpoint
   judge --checkpoint runs/libero/checkpoint --profiles fp,int3_rtn --episodes 20 --json out/l.json
@@ -23,7 +24,8 @@ from pathlib import Path
 from sqil_ros.errors import SqilError
 from sqil_training.libero.collect import collect
 from sqil_training.libero.compare import compare
-from sqil_training.libero.tasks import STARTS, TASKS
+from sqil_training.libero.objects import OBJECT
+from sqil_training.libero.tasks import STARTS, SUITES
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
         prog='judge-libero', description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     verbs = parser.add_subparsers(dest='verb', required=True)
-    names = [task.name for task in TASKS]
     gather = verbs.add_parser(
         'collect', help='demonstrations of the scripted expert, or episodes that it labels'
     )
@@ -75,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument('--instruction', choices=('own', 'wrong'), default='own')
     judge.add_argument('--images', choices=('camera', 'black'), default='camera')
     for verb in (gather, judge):
-        verb.add_argument('--tasks', nargs='+', default=names, metavar='TASK', help=f'{names}')
+        verb.add_argument('--suite', choices=tuple(SUITES), default=OBJECT.name)
+        verb.add_argument(
+            '--tasks', nargs='+', metavar='TASK', help='all of the suite; a wrong one lists them'
+        )
         verb.add_argument('--workers', type=int, default=1, help='processes')
     return parser
 

@@ -21,7 +21,7 @@ from sqil_training.libero.answer import answer_of
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.arms import arm_of
 from sqil_training.libero.demonstrator import demonstrate, teach
-from sqil_training.libero.tasks import FIRST_HELD_OUT_SEED, task_by_name
+from sqil_training.libero.tasks import FIRST_HELD_OUT_SEED, SUITES, task_by_name
 from sqil_training.libero.workers import results
 
 BLOCK = 10
@@ -100,7 +100,7 @@ def run(job: Job) -> tuple[bool, int]:
 
 def collect(args: argparse.Namespace) -> int:
     """Carry out ``collect`` of the command line; returns the exit status."""
-    tasks = [task_by_name(name).name for name in args.tasks]
+    tasks = SUITES[args.suite].names(args.tasks)
     learner = None
     if args.learner is not None:
         learner = Learner(str(args.learner), args.profile, args.teacher_share)

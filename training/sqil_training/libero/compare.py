@@ -9,7 +9,7 @@ from sqil_ros.contract import Contract
 from sqil_training.comparison_file import ComparisonFile
 from sqil_training.evaluation import Condition
 from sqil_training.libero.judge import evaluate
-from sqil_training.libero.tasks import CONTRACT, task_by_name
+from sqil_training.libero.tasks import CONTRACT, SUITES
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -19,7 +19,8 @@ def compare(args: argparse.Namespace) -> int:
         SqilError: a profile, a task or an initial state is unknown, or the file is of others.
     """
     seeds = range(args.first, args.first + args.episodes)
-    episodes = [(task_by_name(name).name, seed) for seed in seeds for name in args.tasks]
+    names = SUITES[args.suite].names(args.tasks)
+    episodes = [(name, seed) for seed in seeds for name in names]
     shared = Condition(
         'checkpoint', str(args.checkpoint), '', args.starts, args.instruction, args.images
     )

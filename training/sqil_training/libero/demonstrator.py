@@ -15,7 +15,8 @@ from sqil_training.episodes import Episode, encode_picture
 from sqil_training.libero.answer import Answer
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.expert import expert_action
-from sqil_training.libero.tasks import POINTS, TASKS, LiberoTask
+from sqil_training.libero.suite import LiberoTask, Suite
+from sqil_training.libero.tasks import SUITES
 from sqil_training.mixture import LONGEST, Mixture
 
 LONGEST_DEMONSTRATION = 100
@@ -29,9 +30,10 @@ class Moment:
 
     Attributes:
         observation: what the policy would have seen.
-        places: (P, 3) things of ``POINTS`` in the robot's base frame [m], 0 where absent.
+        places: (P, 3) the suite's ``points`` in the robot's base frame [m], 0 where absent.
         keypoints: (cameras, P + 1, 2) where they and the TCP are in the pictures, in 0..1 in view.
-        labels: (T, 7) the expert's answer to every task, NaN where its thing is absent.
+        labels: (T, 7) the expert's answer to every task of the suite, NaN where the scene
+            cannot answer it.
         executed: (7,) what was done.
     """
 
@@ -85,36 +87,41 @@ def _record(
     origin: str,
 ) -> Episode:
     """An episode in which ``choose`` acts, given what is seen and the expert's answer to it."""
+    suite = SUITES[task.suite]
+    own = suite.tasks.index(task)
     arm.reset(seed)
     moments: list[Moment] = []
     while arm.steps < longest and not _finished(arm):
         observation, state = arm.observe(task.instruction), arm.scene.state()
-        labels = expert_labels(arm, state)
-        label = labels[task.index]
+        labels = expert_labels(arm, suite, task, state)
+        label = labels[own]
         action = choose(observation, Action(label[:6], float(label[6])))
         executed = np.append(action.delta, action.gripper)
-        moments.append(Moment(observation, *points(arm, state), labels, executed))
+        moments.append(Moment(observation, *points(arm, suite, state), labels, executed))
         arm.step(action)
     return _episode(moments, task, arm.scene.contract.hash, seed, _finished(arm), origin)
 
 
-def expert_labels(arm: LiberoArm, state: SceneState) -> Array:
-    """(T, 7) what the expert would do now for each task, NaN where its thing is not there."""
+def expert_labels(arm: LiberoArm, suite: Suite, own: LiberoTask, state: SceneState) -> Array:
+    """(T, 7) what the expert would do now for each task, NaN where a scene of ``own`` cannot."""
     down = np.array(arm.scene.contract.tool_down)
-    labels = np.full((len(TASKS), 7), np.nan)
-    for task in TASKS:
-        if task.name in state.objects:
-            action = expert_action(task.item, state, arm.command, arm.gripper_command, down)
-            labels[task.index] = np.append(action.delta, action.gripper)
+    labels = np.full((len(suite.tasks), 7), np.nan)
+    for i, task in enumerate(suite.tasks):
+        seen = suite.as_asked(own, task, state)
+        if seen is not None:
+            action = expert_action(
+                task.item, suite.target, seen, arm.command, arm.gripper_command, down
+            )
+            labels[i] = np.append(action.delta, action.gripper)
     return labels
 
 
-def points(arm: LiberoArm, state: SceneState) -> tuple[Array, Array]:
+def points(arm: LiberoArm, suite: Suite, state: SceneState) -> tuple[Array, Array]:
     """``places`` and ``keypoints`` of a :class:`Moment`."""
-    there = np.array([name in state.objects for name in POINTS])
-    places = np.zeros((len(POINTS), 3))
+    there = np.array([name in state.objects for name in suite.points])
+    places = np.zeros((len(there), 3))
     for i in np.flatnonzero(there):
-        places[i] = state.objects[POINTS[i]].position
+        places[i] = state.objects[suite.points[i]].position
     keypoints = arm.scene.project(np.vstack([places, state.tcp.position]))
     keypoints[:, :-1][:, ~there] = _OUT_OF_VIEW
     return places, keypoints
@@ -144,7 +151,7 @@ def _episode(
         stamps_ns=np.array([observation.stamp_ns for observation in seen], dtype=np.int64),
         states=np.array([observation.state for observation in seen]),
         commands=np.array([observation.command for observation in seen]),
-        actions=labels[:, task.index],
+        actions=labels[:, SUITES[task.suite].tasks.index(task)],
         executed=np.array([moment.executed for moment in moments]),
         pictures=tuple(
             tuple(encode_picture(image) for image in camera)

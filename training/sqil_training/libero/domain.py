@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIBERO-Object as a :class:`Domain`: ten things, one basket, Franka's Panda."""
+"""LIBERO's suites as :class:`Domain`."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 
@@ -11,21 +13,25 @@ from sqil_ros.types import Array, Pose
 from sqil_training.domain import Domain, RecordedState
 from sqil_training.episodes import Episode
 from sqil_training.libero.expert import expert_action
-from sqil_training.libero.tasks import BASKET, CONTRACT, POINTS, SUITE, TASKS
+from sqil_training.libero.objects import OBJECT
+from sqil_training.libero.spatial import SPATIAL
+from sqil_training.libero.suite import Suite
+from sqil_training.libero.tasks import CONTRACT
 
 _UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 _TOOL_DOWN = np.array(Contract.load(CONTRACT).tool_down)
 
 
-def answer(task: int, state: RecordedState, command: Pose, opening: float) -> Array:
-    """The scripted expert, as :data:`sqil_training.domain.Expert` has it."""
+def answer(suite: Suite, task: int, state: RecordedState, command: Pose, opening: float) -> Array:
+    """The scripted expert; with a suite it is :data:`sqil_training.domain.Expert`."""
     # No orientation matters to it: everything stands or lies as LIBERO puts it.
     objects = {
         name: Pose(position, _UPRIGHT)
-        for name, position in zip(POINTS, state.objects, strict=True)
+        for name, position in zip(suite.points, state.objects, strict=True)
     }
     scene = SceneState(state.tcp, state.gripper, objects)
-    action = expert_action(TASKS[task].item, scene, command, opening, _TOOL_DOWN)
+    item = suite.tasks[task].item
+    action = expert_action(item, suite.target, scene, command, opening, _TOOL_DOWN)
     return np.append(action.delta, action.gripper)
 
 
@@ -34,14 +40,20 @@ def no_axis(episode: Episode) -> Array:
     return np.full(len(episode), np.nan)
 
 
-LIBERO_OBJECT = Domain(
-    name=SUITE,
-    contract=CONTRACT,
-    tasks=tuple(task.name for task in TASKS),
-    instructions=tuple(task.instruction for task in TASKS),
-    sources=np.array([POINTS.index(task.name) for task in TASKS]),
-    targets=np.full(len(TASKS), POINTS.index(BASKET)),
-    middle=np.array([0.6, 0.0, 0.0]),  # of the floor in front of the camera
-    expert=answer,
-    axis=no_axis,
-)
+def _domain(suite: Suite) -> Domain:
+    number = suite.points.index
+    return Domain(
+        name=suite.name,
+        contract=CONTRACT,
+        tasks=tuple(task.name for task in suite.tasks),
+        instructions=tuple(task.instruction for task in suite.tasks),
+        sources=np.array([number(task.item.name) for task in suite.tasks]),
+        targets=np.full(len(suite.tasks), number(suite.target.name)),
+        middle=np.array([0.6, 0.0, 0.0]),  # of what lies in front of the camera
+        expert=partial(answer, suite),
+        axis=no_axis,
+        alike=suite.alike and (number(suite.alike[0]), number(suite.alike[1])),
+    )
+
+
+LIBERO_OBJECT, LIBERO_SPATIAL = _domain(OBJECT), _domain(SPATIAL)

@@ -17,13 +17,8 @@ from sqil_training.libero.answer import answer_of
 from sqil_training.libero.arm import LiberoArm
 from sqil_training.libero.arms import arm_of
 from sqil_training.libero.expert import expert_action
-from sqil_training.libero.tasks import (
-    INITIAL_STATES,
-    MAX_STEPS,
-    TASKS,
-    LiberoTask,
-    task_by_name,
-)
+from sqil_training.libero.suite import LiberoTask
+from sqil_training.libero.tasks import INITIAL_STATES, SUITES, task_by_name
 from sqil_training.libero.workers import results
 from sqil_training.motion import motion_of
 from sqil_training.rollout import Outcome
@@ -47,7 +42,8 @@ def judged(arm: LiberoArm, task: LiberoTask, seed: int, start: str, policy: Poli
         arm.reset(seed)
     path: list[Array] = [arm.scene.tcp().position]
     openings: list[float] = []
-    while not arm.succeeded and arm.steps < MAX_STEPS:
+    longest = SUITES[task.suite].max_steps
+    while not arm.succeeded and arm.steps < longest:
         action = policy(arm, task)
         arm.step(action)
         path.append(arm.scene.tcp().position)
@@ -67,7 +63,8 @@ def judged(arm: LiberoArm, task: LiberoTask, seed: int, start: str, policy: Poli
 def act_as_expert(arm: LiberoArm, task: LiberoTask) -> Action:
     """The scripted expert as a :data:`Policy`; nothing is rendered for it."""
     down = np.array(arm.scene.contract.tool_down)
-    return expert_action(task.item, arm.scene.state(), arm.command, arm.gripper_command, down)
+    target, state = SUITES[task.suite].target, arm.scene.state()
+    return expert_action(task.item, target, state, arm.command, arm.gripper_command, down)
 
 
 @cache
@@ -83,7 +80,7 @@ def policy_of(condition: Condition) -> Policy:
 
     def act(arm: LiberoArm, task: LiberoTask) -> Action:
         wrong = condition.instruction == 'wrong'
-        told = TASKS[(task.index + 1) % len(TASKS)] if wrong else task
+        told = SUITES[task.suite].told_wrongly(task) if wrong else task
         observation = arm.observe(told.instruction)
         if condition.images == 'black':
             black = tuple(np.zeros_like(image) for image in observation.images)

@@ -6,6 +6,8 @@ LIBERO's initial states are plain arrays in .npz files here, which its loader op
 
 from __future__ import annotations
 
+import atexit
+
 import mujoco
 import numpy as np
 from libero.libero.benchmark import get_benchmark
@@ -148,6 +150,8 @@ class LiberoScene:
             # Smooth edges would take 1.7 times as long where a processor draws.
             self._model.vis.quality.offsamples = 0
             self._renderer = mujoco.Renderer(self._model, height, width)
+            # Runs before the end of EGL, which MuJoCo has registered by now; after it would fail.
+            atexit.register(self._renderer.close)
         pictures = []
         for camera in self.contract.cameras:
             self._renderer.update_scene(self._data, camera=camera.topic, scene_option=_VISUAL)
@@ -165,6 +169,7 @@ class LiberoScene:
     def close(self) -> None:
         """Free renderer and simulation."""
         if self._renderer is not None:
+            atexit.unregister(self._renderer.close)
             self._renderer.close()
             self._renderer = None
         self._control.close()

@@ -84,8 +84,8 @@ class LiberoScene:
             if np.abs(self._places() - drawn)[:, :2].max() < _FLUNG_M:
                 return
         raise SceneError(
-            f'In none of {_DRAWS} placements that LIBERO draws of {self.task.name} for seed {seed} '
-            f'do all things stay within {_FLUNG_M} m; take another seed.'
+            f'LIBERO draws {_DRAWS} placements of {self.task.name} for seed {seed}, in none of '
+            f'which do all things stay within {_FLUNG_M} m; take another seed.'
         )
 
     def restore(self, index: int) -> None:

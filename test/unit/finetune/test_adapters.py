@@ -117,3 +117,15 @@ def test_merged_layers_round_what_they_see(network, step):
         seen = round_activations(x, 4, layer.input_step.detach())
         expected = nn.functional.linear(seen, dequantize(layer.quantized), layer.bias)
         torch.testing.assert_close(layer(x), expected)
+
+
+def test_codes_in_bfloat16_training_are_those_deployed():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(64, 64, bias=False))
+    add_merged(network, {'0': Rounding(2)}, rank=8, alpha=8.0)
+    layer = dict(merged(network))['0']
+    with torch.no_grad():
+        layer.up.normal_()
+    with torch.autocast('cpu', torch.bfloat16):
+        columns = layer(torch.eye(64))
+    assert torch.equal(columns.T, dequantize(layer.quantized).bfloat16())

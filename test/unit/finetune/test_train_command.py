@@ -66,6 +66,16 @@ def test_sqil_takes_its_weights_from_the_scores_of_these_data(teacher, data, tmp
     assert totals(tmp_path / 'sqil3')[0] > totals(tmp_path / 'sqil1')[0]
 
 
+def test_products_in_bfloat16_train_nearly_as_in_float32(teacher, data, tmp_path):
+    losses = {}
+    for precision in ('float32', 'bfloat16'):
+        out = tmp_path / precision
+        assert run(teacher, data, out, '--method', 'qbc', '--precision', precision) == 0
+        losses[precision] = totals(out)
+    assert losses['bfloat16'] != losses['float32']
+    assert losses['bfloat16'] == pytest.approx(losses['float32'], rel=0.02)
+
+
 def test_another_runs_state_is_refused_by_name(teacher, data, tmp_path, capsys):
     assert run(teacher, data, tmp_path / 'a', '--method', 'qat', steps=2) == 0
     assert run(teacher, data, tmp_path / 'a', '--method', 'qbc') == 1

@@ -121,13 +121,19 @@ class MergedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        span = code_range(self.rounding.bits)
-        weight = round_learned(self._changed(), self._steps()[:, None], *span)
-        return linear(self._rounded(x), weight.to(x.dtype), self.bias)
+        # In float32 whatever products are computed in: codes that are trained are those deployed.
+        with torch.autocast(x.device.type, enabled=False):
+            span = code_range(self.rounding.bits)
+            weight = round_learned(self._changed(), self._steps()[:, None], *span)
+            x = self._rounded(x)
+        return linear(x, weight.to(x.dtype), self.bias)
 
     def _rounded(self, x: Tensor) -> Tensor:
         inputs, step = self.rounding.inputs, self.input_step
-        if inputs is None or step is None or not inputs.meant_for(x):
+        if inputs is None:
+            return x
+        x = x.float()
+        if step is None or not inputs.meant_for(x):
             return rounded(x, inputs)
         return round_learned(x, step, *code_range(inputs.bits))
 

@@ -14,6 +14,7 @@ import yaml
 from sqil_ros.errors import ParameterError
 from sqil_training.finetune.adapters import BESIDE, MERGED
 from sqil_training.finetune.objective import DISTANCES, OBJECTIVES
+from sqil_training.finetune.precision import BFLOAT16, FLOAT32
 
 TOP, RAW = 'top', 'raw'
 
@@ -42,6 +43,8 @@ class FinetuneSettings:
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         jitter: exposure and contrast change by up to this share.
+        precision: of the student's products, ``float32`` or ``bfloat16``; the teacher's are
+            float32, and so is everything that is rounded.
         seed: of frames, jitter and first values.
         report: updates between two lines of the log.
         save: updates between two checkpoints.
@@ -67,6 +70,7 @@ class FinetuneSettings:
     weight_decay: float = 0.0
     clip: float = 1.0
     jitter: float = 0.15
+    precision: str = FLOAT32
     seed: int = 0
     report: int = 25
     save: int = 200
@@ -83,6 +87,7 @@ class FinetuneSettings:
             'distance': DISTANCES,
             'adapter': (BESIDE, MERGED),
             'weighting': (TOP, RAW),
+            'precision': (FLOAT32, BFLOAT16),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

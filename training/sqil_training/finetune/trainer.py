@@ -17,6 +17,7 @@ from sqil_ros.policy.openvla.processor import Batch
 from sqil_training.batches import draw_jitter, soft_bins
 from sqil_training.finetune.frames import WeightedFrames
 from sqil_training.finetune.objective import OBJECTIVES, Loss, loss
+from sqil_training.finetune.precision import products_in
 from sqil_training.finetune.settings import FinetuneSettings
 from sqil_training.finetune.sharding import shard, sharding_wanted
 from sqil_training.finetune.student import ActionLogits
@@ -132,6 +133,7 @@ class Finetuner:
         targets = soft_bins(
             tokens, config.text_vocab_size, config.n_action_bins, settings.bin_spread
         )
-        answer = self._student(batch, tokens)
+        with products_in(settings.precision, self._accelerator.device):
+            answer = self._student(batch, tokens)
         # With as many frames in every part the mean over processes is the mean over the batch.
         return loss(OBJECTIVES[settings.method], settings.distance, answer, wanted, targets, alpha)

@@ -24,6 +24,7 @@ from sqil_ros.share import share_directory
 from sqil_training.ablation.knobs import KNOBS
 from sqil_training.ablation.run import evaluate_cells, train_cells
 from sqil_training.ablation.study import Study
+from sqil_training.finetune.precision import BFLOAT16, FLOAT32
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     study = Study(
         tuple(args.data), args.work, args.checkpoint, args.profile, args.demonstrations,
-        args.steps, args.preset, args.workers,
+        args.steps, args.preset, args.precision, args.workers,
         tuple(knob for knob in KNOBS if knob.name in args.knobs),
     )  # fmt: skip
     try:
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--demonstrations', type=int, default=100, help='episodes of the data')
     add('--steps', type=int, default=300, help='updates of every cell')
     add('--preset', type=Path, default=share / 'training' / 'configs' / 'toy_sink.yaml')
+    add('--precision', choices=(FLOAT32, BFLOAT16), default=FLOAT32, help="of students' products")
     add('--first-seed', type=int, default=30000)
     add('--episodes', type=int, default=50, help='evaluated per task')
     add('--workers', type=int, default=2, help='processes')

@@ -23,6 +23,7 @@ class Study:
         episodes: of the data that are used.
         steps: updates of every cell.
         preset: of the other settings.
+        precision: of the students' products.
         workers: processes at a time.
         knobs: tables that are made.
     """
@@ -34,6 +35,7 @@ class Study:
     episodes: int
     steps: int
     preset: Path
+    precision: str
     workers: int
     knobs: tuple[Knob, ...] = field(default=KNOBS)
 
@@ -72,6 +74,7 @@ class Study:
             '--episodes', str(self.episodes), '--scores', str(self.work / cell.scores),
             '--threads', '1', '--profile', self.profile, '--adapter', 'merged',
             '--steps', str(self.steps), '--cool-down', str(self.steps // 2), '--save', '100',
+            '--precision', self.precision,
             *_with_defaults(cell.train, {'--method': base_of('method')}),
         ]  # fmt: skip
 

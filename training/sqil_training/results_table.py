@@ -10,12 +10,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from sqil_ros.share import share_directory
 from sqil_ros.sim.tasks import TASKS
+
+METHODS = {
+    'fp': 'full precision',
+    'rtn': 'RTN',
+    'awq': 'AWQ',
+    'qat_merged': 'QAT',
+    'qbc_merged': 'QBC',
+    'sqil_merged': 'SQIL',
+    'sqil_merged_onpolicy': 'SQIL, on-policy',
+}
+"""Columns of the comparisons: what a profile is called behind its width, and here."""
+_PROFILE = re.compile(r'(?:int\d_)?(.+?)(?:_long)?')
 
 BEGIN, END = '<!-- results: begin -->', '<!-- results: end -->'
 
@@ -36,11 +49,48 @@ def success_rows(results: Path) -> list[str]:
     return rows
 
 
+def comparison_rows(results: Path) -> list[str]:
+    """A table row for every comparison of :data:`METHODS` (a file of ``sqil-eval --compare``)."""
+    rows = []
+    for path in sorted(results.glob('*.json'), reverse=True):
+        content = json.loads(path.read_text(encoding='utf-8'))
+        found = {
+            _method(one['profile']): one['success']
+            for one in content.get('profiles', [])
+            if 'tests' in content
+        }
+        if not {'sqil_merged', 'fp'} <= set(found):
+            continue
+        cells = [f'{found[name]:.1%}' if name in found else '–' for name in METHODS]
+        episodes = len(content['profiles'][0]['episodes'])
+        rows.append(
+            f'| [{path.stem}](docs/results/{path.stem}.md) | {episodes} | {" | ".join(cells)} |'
+        )
+    return rows
+
+
 def results_text(results: Path) -> str:
-    """What stands between the markers: a table, or a word that there is nothing yet."""
-    rows = success_rows(results)
+    """What stands between the markers: tables, or a word that there is nothing yet."""
+    tables = [_comparisons(comparison_rows(results)), _evaluations(success_rows(results))]
+    return '\n\n'.join(filter(None, tables)) or 'Nothing has been evaluated yet.'
+
+
+def _comparisons(rows: list[str]) -> str:
     if not rows:
-        return 'Nothing has been evaluated yet.'
+        return ''
+    head = [
+        'Success of low-bit policies, each from the same initial states; behind every name are',
+        'intervals, tests and the commands.',
+        '',
+        f'| comparison | episodes | {" | ".join(METHODS.values())} |',
+        f'|---|{"---|" * (len(METHODS) + 1)}',
+    ]
+    return '\n'.join(head + rows)
+
+
+def _evaluations(rows: list[str]) -> str:
+    if not rows:
+        return ''
     names = ' | '.join(task.name for task in TASKS)
     head = [
         'Successes in the toy sink on seeds never trained on, with Wilson 95 % intervals; each',
@@ -57,6 +107,11 @@ def filled(readme: str, text: str) -> str:
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f'{before}{BEGIN}\n{text}\n{END}{after}'
+
+
+def _method(profile: str) -> str:
+    found = _PROFILE.fullmatch(profile)
+    return found[1] if found else profile
 
 
 def _share(entry: dict[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 
 from sqil_ros.errors import EpisodeError
 from sqil_ros.types import Array
-from sqil_training.dmc.planner import Expert
+from sqil_training.dmc.expert import Expert, expert_settings
 from sqil_training.dmc.tasks import Task
 from sqil_training.dmc.world import World
 from sqil_training.whole_file import whole_file
@@ -37,17 +37,16 @@ class Demonstration:
     rewards: Array
 
 
-def demonstrate(task: Task, world: World, seed: int) -> Demonstration:
+def demonstrate(task: Task, world: World, expert: Expert, seed: int) -> Demonstration:
     """One episode of the expert, whose hand shakes: noise is done, but what it wanted is kept.
 
     So the demonstrations show the way back, too (DART, arXiv 1703.09327).
     """
     rng = np.random.default_rng(seed)
     observation = world.reset(seed)
-    expert = Expert(world, task.merit, task.foresight, rng)
     rows = []
     for _ in range(task.steps):
-        action = expert.act()
+        action = expert.act(observation)
         after, reward = world.step(action + rng.normal(0.0, task.noise, action.shape))
         rows.append((observation, action, reward))
         observation = after
@@ -55,12 +54,15 @@ def demonstrate(task: Task, world: World, seed: int) -> Demonstration:
     return Demonstration(np.stack(observations), np.stack(actions), np.array(rewards))
 
 
-def collect(task: Task, folder: Path, done: Callable[[], None]) -> list[Demonstration]:
+def collect(
+    task: Task, folder: Path, expert: Callable[[], Expert], done: Callable[[], None]
+) -> list[Demonstration]:
     """All demonstrations of a task; those that lie in ``folder`` are read, the others made.
 
     Args:
         task: seeds are 0 to ``task.episodes`` - 1.
         folder: of the files.
+        expert: gives the one who demonstrates; asked where a file is missing.
         done: called after every episode.
 
     Raises:
@@ -71,7 +73,7 @@ def collect(task: Task, folder: Path, done: Callable[[], None]) -> list[Demonstr
     for seed in range(task.episodes):
         path = folder / f'{seed:04d}.safetensors'
         if not path.is_file():
-            _write(path, task, demonstrate(task, world, seed))
+            _write(path, task, demonstrate(task, world, expert(), seed))
         found.append(_read(path, task))
         done()
     return found
@@ -87,8 +89,7 @@ def stacked(demonstrations: Sequence[Demonstration]) -> tuple[Array, Array]:
 
 def settings_of(task: Task) -> str:
     """Everything about the task that decides a demonstration, given its seed."""
-    facts = asdict(task.foresight) | {'steps': task.steps, 'noise': task.noise}
-    return json.dumps({'task': task.name, 'merit': task.merit.__name__} | facts)
+    return json.dumps([expert_settings(task), {'steps': task.steps, 'noise': task.noise}])
 
 
 def _write(path: Path, task: Task, one: Demonstration) -> None:

@@ -22,6 +22,7 @@ from torch import nn
 from sqil_ros.types import Array
 from sqil_training.dmc.demonstrations import Demonstration, collect, settings_of, stacked
 from sqil_training.dmc.evaluation import Arena
+from sqil_training.dmc.expert import Expert, expert_of
 from sqil_training.dmc.importance import frame_weights
 from sqil_training.dmc.policy import new_policy
 from sqil_training.dmc.settings import FULL_PRECISION, ROUNDED, Settings
@@ -52,7 +53,16 @@ class Experiment:
     def demonstrations(self) -> Sequence[Demonstration]:
         """Of the expert; made where they are missing."""
         folder = self.folder / 'demonstrations'
-        return collect(self.task, folder, lambda: self.report(f'{self.task.name} expert'))
+        return collect(
+            self.task,
+            folder,
+            lambda: self._expert,
+            lambda: self.report(f'{self.task.name} demonstration'),
+        )
+
+    @cached_property
+    def _expert(self) -> Expert:
+        return expert_of(self.task, self.folder, self.report)
 
     def returns(self, method: str) -> Array:
         """(seeds, episodes) returns of one of :data:`~.settings.METHODS`.

@@ -30,7 +30,7 @@ def task_result(experiment: Experiment) -> dict[str, Any]:
     return {
         'expert': {
             'merit': task.merit.__name__,
-            'foresight': asdict(task.foresight),
+            'practice': asdict(task.practice),
             'episodes': task.episodes,
             'steps': task.steps,
             'noise': task.noise,

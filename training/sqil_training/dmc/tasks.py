@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tasks, and what their expert strives for.
 
-A merit is the suite's own reward where that shows the way, and smoother where it is flat: the
-expert looks ahead for less than a second. Only the demonstrations depend on it; every return that
-is reported is the suite's.
+A merit is the suite's own reward where that shows the way, and smoother where it is flat. Only the
+demonstrations depend on it; every return that is reported is the suite's.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 
 from sqil_ros.errors import ParameterError
 from sqil_ros.types import Array
-from sqil_training.dmc.planner import Foresight
+from sqil_training.dmc.practice import Practice
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Task:
         domain: the suite's name of the robot.
         goal: the suite's name of what it should do.
         merit: (..., nq + nv) states to (...) what the expert strives for, about 0 to 1.
-        foresight: of the expert.
+        practice: of the expert.
         episodes: demonstrations.
         steps: control steps of a demonstration.
         noise: standard deviation of what is added to the expert's controls [controls].
@@ -35,7 +34,7 @@ class Task:
     domain: str
     goal: str
     merit: Callable[[Array], Array]
-    foresight: Foresight
+    practice: Practice
     episodes: int
     steps: int
     noise: float
@@ -82,11 +81,11 @@ def cheetah_runs(states: Array) -> Array:
 TASKS = {
     task.name: task
     for task in (
-        Task('cartpole', 'balance', balanced, Foresight(80, 6, 32, every=4), 12, 300, 0.3),
-        Task('walker', 'stand', walker_stands, Foresight(32, 4, 16), 16, 160, 0.2),
-        Task('hopper', 'stand', hopper_stands, Foresight(50, 8, 32), 20, 240, 0.1),
-        Task('finger', 'spin', finger_spins, Foresight(40, 5, 16), 20, 240, 0.1),
-        Task('cheetah', 'run', cheetah_runs, Foresight(50, 8, 32), 20, 240, 0.1),
+        Task('cartpole', 'balance', balanced, Practice(20_000), 12, 300, 0.3),
+        Task('walker', 'stand', walker_stands, Practice(100_000), 20, 300, 0.2),
+        Task('hopper', 'stand', hopper_stands, Practice(200_000), 20, 300, 0.1),
+        Task('finger', 'spin', finger_spins, Practice(60_000), 20, 300, 0.1),
+        Task('cheetah', 'run', cheetah_runs, Practice(200_000), 20, 300, 0.1),
     )
 }
 

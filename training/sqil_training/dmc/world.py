@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-import mujoco
 import numpy as np
-from mujoco.rollout import rollout
 
 from sqil_ros.errors import SceneError
 from sqil_ros.types import Array
@@ -38,9 +36,6 @@ class World:
             )
         self._environment = suite.load(domain, task, task_kwargs={'random': 0})
         self.action_size: int = self._environment.action_spec().shape[0]
-        self._model = self._environment.physics.model.ptr
-        # A world of its own to dream in.
-        self._imagined = mujoco.MjData(self._model)
 
     def reset(self, seed: int) -> Array:
         """Begin the episode that ``seed`` names; returns the first observation (D,)."""
@@ -59,25 +54,11 @@ class World:
         moment = self._environment.step(np.clip(action, -1.0, 1.0))
         return _flat(moment.observation), float(moment.reward)
 
-    def imagine(self, plans: Array) -> Array:
-        """Where N plans lead from the present state; the world itself stays where it is.
-
-        Args:
-            plans: (N, H, A) controls in [-1, 1].
-
-        Returns:
-            (N, H, nq + nv) positions and velocities after every control step.
-        """
-        physics = self._environment.physics
-        substeps = round(self._environment.control_timestep() / physics.timestep())
-        start = np.concatenate([[physics.time()], physics.get_state()])
-        states, _ = rollout(
-            self._model,
-            self._imagined,
-            np.repeat(start[None], len(plans), axis=0),
-            np.repeat(plans, substeps, axis=1),
-        )
-        return states[:, substeps - 1 :: substeps, 1:]
+    @property
+    def state(self) -> Array:
+        """(nq + nv,) positions and velocities."""
+        state: Array = self._environment.physics.get_state()
+        return state
 
 
 def _suite() -> ModuleType:

@@ -9,7 +9,10 @@ from sqil_training.libero.judge import act_as_expert, judged
 from sqil_training.libero.objects import MAX_STEPS, TASKS
 from sqil_training.libero.tasks import INITIAL_STATES, PLACEMENTS
 
-from sqil_ros.errors import SceneError
+from sqil_ros.contract import Contract
+from sqil_ros.errors import ContractMismatch, SceneError
+from sqil_ros.policy.loader import load_policy
+from sqil_ros.share import share_directory
 from sqil_ros.types import Action
 
 
@@ -25,6 +28,15 @@ def test_who_stands_still_fails_when_the_time_is_over(arm):
     outcome = judged(arm, TASKS[0], 0, PLACEMENTS, lambda arm, task: Action(np.zeros(6), 1.0))
     assert not outcome.success
     assert outcome.steps == MAX_STEPS
+
+
+def test_the_policy_of_the_package_is_of_the_judges_contract():
+    checkpoint = share_directory() / 'models' / 'libero_object_openvla'
+    contract = Contract.load(share_directory() / 'config' / 'libero_contract.yaml')
+    for profile in ('fp', 'int3_qat_merged', 'int3_sqil_merged'):
+        load_policy(checkpoint, profile, contract)
+    with pytest.raises(ContractMismatch):
+        load_policy(checkpoint, 'fp', Contract.load())
 
 
 def test_tasks_are_collected_in_blocks(tmp_path):

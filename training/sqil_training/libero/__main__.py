@@ -2,6 +2,7 @@
 """LIBERO as a judge; `make judge-libero ARGS='...'` runs this in LIBERO's own environment.
 
 examples:
+  judge --profiles fp,int3_sqil_merged --episodes 5 --json out/l.json      the policy of models/
   judge --profiles expert --starts placements --first 9000 --episodes 10 --json out/expert.json
   collect --episodes 50 --out data/libero
   collect --learner runs/libero/checkpoint --collection r1 --first-seed 1000 --out data/dagger
@@ -22,6 +23,7 @@ import sys
 from pathlib import Path
 
 from sqil_ros.errors import SqilError
+from sqil_ros.share import share_directory
 from sqil_training.libero.collect import collect
 from sqil_training.libero.compare import compare
 from sqil_training.libero.objects import OBJECT
@@ -62,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     gather.add_argument('--teacher-share', type=float, default=0.3, help='steps of the expert')
     gather.add_argument('--dry-run', action='store_true', help='say what would be collected')
     judge = verbs.add_parser('judge', help='success of a policy, by the word of LIBERO')
-    judge.add_argument('--checkpoint', type=Path, default=Path('runs/libero/checkpoint'))
+    judge.add_argument(
+        '--checkpoint', type=Path, default=share_directory() / 'models' / 'libero_object_openvla'
+    )
     judge.add_argument(
         '--profiles', default='fp', metavar='A,B,...',
         help='profiles, or expert; A is tested against each of the others',

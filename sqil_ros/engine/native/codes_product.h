@@ -21,7 +21,7 @@ namespace sqil {
 namespace {
 
 constexpr int kQuads = kBlock / 4;     // dot products of a block
-constexpr int kCodeColumns = 512;      // of a panel; 16 KiB stay in the first cache
+constexpr int kCodeColumns = 1024;    // of a panel; 32 KiB stay near
 constexpr int kCodeRows = kRows;
 constexpr int kFewCodes = kFew * kPlanes;
 
@@ -112,7 +112,7 @@ void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count,
                          int64_t y_stride, int index) {
   alignas(64) uint32_t panel[kCodeColumns / 4 * kPanel];
   alignas(64) int32_t totals[kCodeRows * kPanel];
-  alignas(64) float scale[kPanel] = {}, offset[kPanel] = {}, bias[kPanel] = {}, sums[kPanel];
+  alignas(64) float scale[kPanel] = {}, offset[kPanel] = {}, bias[kPanel] = {};
   const int row = index * kPanel;
   const int outputs = layer.rows - row < kPanel ? layer.rows - row : kPanel;
   const int tiles = (outputs + kTile - 1) / kTile;
@@ -144,13 +144,17 @@ void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count,
         for (int r = 0; r < rows; ++r) {
           const int32_t *seen = x.sums + (first + r) * x.sums_stride;
           const int32_t inputs = seen[end / kBlock] - seen[begin / kBlock];
-          for (int at = 0; at < tiles * kTile; at += kLanes) {
-            const ints total = load(totals + r * kPanel + at);
-            store(sums + at, group_sum(total, inputs, offset + at, scale + at, x.steps[first + r]));
-          }
           float *to = y + (first + r) * y_stride;
           const float *from = begin > 0 ? to : bias;
-          for (int o = 0; o < outputs; ++o) to[o] = from[o] + sums[o];
+          for (int at = 0; at < tiles * kTile; at += kLanes) {
+            const floats sum = group_sum(load(totals + r * kPanel + at), inputs, offset + at,
+                                         scale + at, x.steps[first + r]);
+            if (at + kLanes <= outputs) {
+              store(to + at, load(from + at) + sum);
+            } else {
+              for (int o = at; o < outputs; ++o) to[o] = from[o] + sum[o - at];
+            }
+          }
         }
         first += rows;
       }
@@ -264,8 +268,7 @@ inline void put_codes(const CodeRows &to, int row, int c, const ints *code) {
     total += code[v];
     *(bytes_at *)(codes + v * kLanes) = __builtin_convertvector(code[v], bytes_at);
   }
-  sums[1] = sums[0];
-  for (int lane = 0; lane < kLanes; ++lane) sums[1] += total[lane];
+  sums[1] = sums[0] + sum(total);
 }
 
 // Onto the grid of sqil_ros/quant/activations.py, as in rows.h, but kept as codes.

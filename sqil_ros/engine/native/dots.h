@@ -35,6 +35,16 @@ inline ints dot(ints total, words weights, int32_t inputs) {
 #endif
 }
 
+inline int32_t sum(ints value) {
+#ifdef __AVX512F__
+  return _mm512_reduce_add_epi32((__m512i)value);
+#else
+  int32_t total = 0;
+  for (int lane = 0; lane < kLanes; ++lane) total += value[lane];
+  return total;
+#endif
+}
+
 // To the nearest integer, ties to even.
 inline ints nearest(floats x) {
 #ifdef __AVX512F__

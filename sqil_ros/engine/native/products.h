@@ -118,11 +118,24 @@ class Products {
     const bool by_codes = integers && (bits || split);
     if (by_codes && split) use.split_codes(x, x_stride, count, columns, codes);
     if (by_codes && bits) {
-      use.round_codes(x, x_stride, count, columns, bits, layer.input_step, codes);
+      share_rows(count, [&](int first, int rows) {
+        use.round_codes(x + first * x_stride, x_stride, rows, columns, bits, layer.input_step,
+                        from_row(codes, first));
+      });
     }
     if (!bits || (by_codes && !floats)) return {by_codes, split, codes, x, x_stride};
-    use.round_inputs(x, x_stride, count, columns, bits, layer.input_step, rounded_.row(0));
+    share_rows(count, [&](int first, int rows) {
+      use.round_inputs(x + first * x_stride, x_stride, rows, columns, bits, layer.input_step,
+                       rounded_.row(0) + first * x_stride);
+    });
     return {by_codes, split, codes, rounded_.row(0), x_stride};
+  }
+
+  // Few rows are rounded sooner than another thread wakes.
+  template <typename Round>
+  void share_rows(int count, Round round) const {
+    in_parallel(count <= kFew ? 1 : threads, count,
+                [&](int first, int last) { round(first, last - first); });
   }
 
   static CodeRows from_row(const CodeRows &x, int row) {

@@ -5,7 +5,7 @@ examples:
   pip install '.[dmc]'
   python -m sqil_training.dmc --tasks cartpole_balance --out runs/dmc --json out/dmc.json
   python -m sqil_training.dmc --out runs/dmc --json docs/results/dmc_w4a4.json
-  python -m sqil_training.dmc --out runs/dmc --edge-bits 8 --json docs/results/dmc_w4a4_edges8.json
+  python -m sqil_training.dmc --out runs/dmc --edge-bits 4 --json docs/results/dmc_w4a4_edges4.json
   python -m sqil_training.dmc.table      the tables of docs/dmc.md from docs/results
 
 Whatever was finished lies in --out and is not done again: the same command goes on after Ctrl-C,

@@ -33,14 +33,14 @@ class Settings:
         beta: their weight.
     """
 
-    hidden: int = 128
+    hidden: int = 256
     bits: int = 4
-    edge_bits: int = 4
+    edge_bits: int = 8
     seeds: int = 3
     episodes: int = 10
-    cloning_steps: int = 3000
+    cloning_steps: int = 10000
     cloning_rate: float = 1e-3
-    tuning_steps: int = 3000
+    tuning_steps: int = 10000
     tuning_rate: float = 3e-4
     batch: int = 128
     stride: int = 4

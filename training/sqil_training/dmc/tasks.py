@@ -81,11 +81,11 @@ def cheetah_runs(states: Array) -> Array:
 TASKS = {
     task.name: task
     for task in (
-        Task('cartpole', 'balance', balanced, Practice(20_000), 12, 300, 0.3),
-        Task('walker', 'stand', walker_stands, Practice(100_000), 20, 300, 0.2),
-        Task('hopper', 'stand', hopper_stands, Practice(200_000), 20, 300, 0.1),
-        Task('finger', 'spin', finger_spins, Practice(60_000), 20, 300, 0.1),
-        Task('cheetah', 'run', cheetah_runs, Practice(200_000), 20, 300, 0.1),
+        Task('cartpole', 'balance', balanced, Practice(50_000), 40, 500, 0.3),
+        Task('walker', 'stand', walker_stands, Practice(100_000), 40, 500, 0.2),
+        Task('hopper', 'stand', hopper_stands, Practice(200_000), 40, 500, 0.1),
+        Task('finger', 'spin', finger_spins, Practice(60_000), 40, 500, 0.1),
+        Task('cheetah', 'run', cheetah_runs, Practice(200_000), 40, 500, 0.1),
     )
 }
 

@@ -21,7 +21,8 @@ PRESET = Path(__file__).parents[2] / 'training' / 'configs' / 'toy_sink.yaml'
 
 @pytest.fixture
 def study(tmp_path):
-    return Study((tmp_path,), tmp_path / 'work', tmp_path, 'int3_rtn', 10, 30, PRESET, 'float32', 2)
+    work = tmp_path / 'work'
+    return Study((tmp_path,), work, tmp_path, 'int3_rtn', 10, 30, PRESET, 'float32', 2)
 
 
 def options(words):

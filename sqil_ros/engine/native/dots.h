@@ -35,6 +35,7 @@ inline ints dot(ints total, words weights, int32_t inputs) {
 #endif
 }
 
+// Of all lanes.
 inline int32_t sum(ints value) {
 #ifdef __AVX512F__
   return _mm512_reduce_add_epi32((__m512i)value);

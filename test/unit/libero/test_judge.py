@@ -33,7 +33,7 @@ def test_who_stands_still_fails_when_the_time_is_over(arm):
 def test_the_policy_of_the_package_is_of_the_judges_contract():
     checkpoint = share_directory() / 'models' / 'libero_object_openvla'
     contract = Contract.load(share_directory() / 'config' / 'libero_contract.yaml')
-    for profile in ('fp', 'int3_qat_merged', 'int3_sqil_merged'):
+    for profile in ('fp', 'int3_sqil_merged'):
         load_policy(checkpoint, profile, contract)
     with pytest.raises(ContractMismatch):
         load_policy(checkpoint, 'fp', Contract.load())

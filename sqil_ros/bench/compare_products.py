@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from sqil_ros.bench.contestant import Contestant
+from sqil_ros.bench.freed_memory import keep_freed_memory
 from sqil_ros.bench.products import (
     BEYOND_CACHES,
     CONTESTANTS,
@@ -33,6 +34,7 @@ def compare_products(
 ) -> Iterator[dict[str, Any]]:
     """A row for every candidate at one shape."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     rows = 1 if stage == GEMV else PREFILL[model]
     beyond = BEYOND_CACHES if stage == GEMV else 0
     x = torch.randn(rows, shape.inputs, generator=torch.Generator().manual_seed(0))

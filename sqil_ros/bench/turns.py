@@ -18,20 +18,28 @@ Candidate = Callable[[int], object]
 
 WARM_UP = 3
 TRIES = 6
-DISTURBED = 1.5
+DISTURBED = 1.3
+_SENTINEL = 5e-3
+REST = 0.02
+"""Seconds before every turn. The threads of a library that was just timed ask for more work for
+milliseconds, and would share their cores with the next one's."""
 _MS = 1e3
 
 
 class Sentinel:
-    """A small piece of work for all threads that takes as long as ever if the cores are free.
+    """A piece of work for all threads that takes as long as ever if the cores are free.
 
-    They are not while the threads of a library that was just timed still wait for more by asking.
+    It lasts longer than a core is left to one of two threads that want it, and than a thread takes
+    to wake; its memory stays in the caches.
     """
 
     def __init__(self, threads: int) -> None:
         self._library, self._threads = require_library(), threads
-        self._words = np.ones(1 << 18, np.uint32)
-        self.best = min(self._once() for _ in range(50))
+        self._words = np.ones(1 << 14, np.uint32)
+        self._times = 1
+        while (best := min(self._once() for _ in range(10))) < _SENTINEL:
+            self._times *= 2
+        self.best = best
 
     def quiet(self) -> bool:
         """Whether it takes about as long as ever."""
@@ -41,7 +49,7 @@ class Sentinel:
 
     def _once(self) -> float:
         start = time.perf_counter()
-        for _ in range(12):
+        for _ in range(self._times):
             self._library.sqil_read(self._words.ctypes.data, self._words.size, self._threads)
         return time.perf_counter() - start
 
@@ -56,7 +64,8 @@ def milliseconds(work: Callable[[], object]) -> float:
 def undisturbed(work: Callable[[int], T], sentinel: Sentinel, tries: int) -> tuple[T, bool]:
     """What a turn brings, and whether nothing disturbed it.
 
-    A turn between two disturbed sentinels is taken again; the last one counts as it is.
+    It begins after a rest. A turn between two disturbed sentinels is taken again; the last one
+    counts as it is.
 
     Args:
         work: one turn, given which try it is.
@@ -64,6 +73,7 @@ def undisturbed(work: Callable[[int], T], sentinel: Sentinel, tries: int) -> tup
         tries: at most so many.
     """
     for attempt in range(tries):
+        time.sleep(REST)
         before = sentinel.quiet()
         found = work(attempt)
         if before and sentinel.quiet():
@@ -79,7 +89,8 @@ def take_turns(
 ) -> tuple[dict[str, Array], int]:
     """(rounds,) milliseconds of every candidate, and how many turns stayed disturbed.
 
-    Round i of all candidates lies next to each other in time.
+    Round i of all candidates lies next to each other in time. The work is done twice in a row and
+    the second time counts: by then its threads are awake, as between the layers of a network.
 
     Args:
         candidates: by name.
@@ -93,7 +104,8 @@ def take_turns(
         for name, work in candidates.items():
 
             def take(attempt: int, work: Candidate = work, turn: int = turn) -> float:
-                return milliseconds(lambda: work(turn + attempt))
+                work(2 * (turn + attempt))
+                return milliseconds(lambda: work(2 * (turn + attempt) + 1))
 
             spent, quiet = undisturbed(take, sentinel, TRIES)
             disturbed += turn >= WARM_UP and not quiet

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import time
 import weakref
 
 import pytest
@@ -48,8 +49,16 @@ def test_candidates_take_turns(calm):
     works = {name: lambda turn, name=name: seen.append((name, turn)) for name in 'ab'}
     times, disturbed = take_turns(works, 3, 1)
     assert [len(found) for found in times.values()] == [3, 3] and disturbed == 0
-    assert seen[:4] == [('a', 0), ('b', 0), ('a', 1), ('b', 1)]
-    assert len(seen) == 2 * (WARM_UP + 3)
+    assert seen[:6] == [('a', 0), ('a', 1), ('b', 0), ('b', 1), ('a', 2), ('a', 3)]
+    assert len(seen) == 2 * 2 * (WARM_UP + 3)
+
+
+def test_what_is_done_to_wake_the_threads_does_not_count(calm):
+    def slow_at_first(turn):
+        time.sleep(0.05 if turn % 2 == 0 else 0.0)
+
+    times, _ = take_turns({'a': slow_at_first}, 2, 1)
+    assert times['a'].max() < 40.0
 
 
 def test_a_disturbed_turn_is_taken_again_and_at_last_counted(monkeypatch):
@@ -59,11 +68,11 @@ def test_a_disturbed_turn_is_taken_again_and_at_last_counted(monkeypatch):
     )
     seen = []
     _, disturbed = take_turns({'a': seen.append}, 1, 1)
-    assert len(seen) == WARM_UP + 3 and disturbed == 0
+    assert len(seen) == 2 * (WARM_UP + 3) and disturbed == 0
     monkeypatch.setattr(turns, 'Sentinel', lambda threads: Moody(*quiet, *[False] * TRIES))
     seen = []
     _, disturbed = take_turns({'a': seen.append}, 1, 1)
-    assert len(seen) == WARM_UP + TRIES and disturbed == 1
+    assert len(seen) == 2 * (WARM_UP + TRIES) and disturbed == 1
 
 
 def test_a_ratio_is_taken_round_by_round():

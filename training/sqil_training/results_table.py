@@ -79,8 +79,8 @@ def _comparisons(rows: list[str]) -> str:
     if not rows:
         return ''
     head = [
-        'Success of low-bit policies, all of a row from the same initial states; behind every name',
-        'are intervals, tests and the commands. `_long` is three times the updates.',
+        'Success of low-bit policies, all of a row from the same initial states; behind every',
+        'name are intervals, tests and the commands. `_long` is three times the updates.',
         '',
         f'| comparison | episodes | {" | ".join(METHODS.values())} |',
         f'|---|{"---|" * (len(METHODS) + 1)}',

@@ -23,6 +23,7 @@ namespace {
 constexpr int kQuads = kBlock / 4;     // dot products of a block
 constexpr int kCodeColumns = 1024;    // of a panel; 32 KiB stay near
 constexpr int kCodeRows = kRows;
+constexpr int kCodeBunch = 24 * kRows;  // rows that share what was spread
 constexpr int kFewCodes = kFew * kPlanes;
 
 // Columns [4 quad, 4 quad + 4) of kLanes rows; `block` is where the first of them lies.
@@ -62,11 +63,17 @@ inline void offset_of(const sqil_linear &layer, int row, int group, float *offse
 
 // ---- many rows
 
-// (R, quads) words of inputs times (quads, V vectors) of a panel into `totals`, kPanel words a row.
+// Adds (R, quads) words of inputs times (quads, V vectors) of a panel to `totals`, kPanel words a
+// row; `fresh`: they begin with nothing.
 template <int R, int V>
-void dot_block(const int8_t *codes, int64_t stride, const uint32_t *panel, int quads,
+void dot_block(const int8_t *codes, int64_t stride, const uint32_t *panel, int quads, bool fresh,
                int32_t *totals) {
   ints total[R][V] = {};
+  if (!fresh) {
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < V; ++v) total[r][v] = load(totals + r * kPanel + v * kLanes);
+    }
+  }
   for (int quad = 0; quad < quads; ++quad) {
     words weight[V];
     for (int v = 0; v < V; ++v) weight[v] = load(panel + quad * kPanel + v * kLanes);
@@ -83,20 +90,24 @@ void dot_block(const int8_t *codes, int64_t stride, const uint32_t *panel, int q
 
 template <int V, int R = kCodeRows>
 inline void dot_rows(int rows, const int8_t *codes, int64_t stride, const uint32_t *panel,
-                     int quads, int32_t *totals) {
+                     int quads, bool fresh, int32_t *totals) {
   if (rows == R) {
-    dot_block<R, V>(codes, stride, panel, quads, totals);
+    dot_block<R, V>(codes, stride, panel, quads, fresh, totals);
   } else if constexpr (R > 1) {
-    dot_rows<V, R - 1>(rows, codes, stride, panel, quads, totals);
+    dot_rows<V, R - 1>(rows, codes, stride, panel, quads, fresh, totals);
   }
+}
+
+template <int bits>
+inline const uint32_t *block_at(const sqil_linear &layer, int tile, int column) {
+  return layer.tiles + tile * tile_words(layer.columns, bits) + column / kBlock * bits * kTile;
 }
 
 // Columns [first, last) of tile `tile`, a word for every four of them.
 template <int bits>
 void spread(const sqil_linear &layer, int tile, int first, int last, uint32_t *panel) {
-  const uint32_t *tiles = layer.tiles + tile * tile_words(layer.columns, bits);
   for (int column = first; column < last; column += kBlock) {
-    const uint32_t *block = tiles + column / kBlock * bits * kTile;
+    const uint32_t *block = block_at<bits>(layer, tile, column);
     uint32_t *to = panel + int64_t(column - first) / 4 * kPanel;
     for (int lane = 0; lane < kTile; lane += kLanes) {
 #pragma GCC unroll 8
@@ -107,56 +118,86 @@ void spread(const sqil_linear &layer, int tile, int first, int last, uint32_t *p
   }
 }
 
+// Asks for part `part` of `parts` of what `size` columns take from `block` on; a vector is a line.
 template <int bits>
-void multiply_codes_many(const sqil_linear &layer, const CodeRows &x, int count, float *y,
-                         int64_t y_stride, int index) {
-  alignas(64) uint32_t panel[kCodeColumns / 4 * kPanel];
-  alignas(64) int32_t totals[kCodeRows * kPanel];
+inline void fetch(const uint32_t *block, int size, int part, int parts) {
+  const int lines = size / kBlock * bits;
+  for (int line = lines * part / parts; line < lines * (part + 1) / parts; ++line) {
+    __builtin_prefetch(block + line * kTile);
+  }
+}
+
+// What is known of a panel of outputs, padded where it lacks rows.
+struct PanelFacts {
   alignas(64) float scale[kPanel] = {}, offset[kPanel] = {}, bias[kPanel] = {};
-  const int row = index * kPanel;
+};
+
+// Adds what a group adds to `outputs` of a panel, or begins them with their biases.
+inline void add_group(const PanelFacts &facts, const int32_t *totals, int32_t inputs, float step,
+                      bool begun, int outputs, float *y) {
+  const float *from = begun ? y : facts.bias;
+  for (int at = 0; at < outputs; at += kLanes) {
+    const floats sum =
+        group_sum(load(totals + at), inputs, facts.offset + at, facts.scale + at, step);
+    if (at + kLanes <= outputs) {
+      store(y + at, load(from + at) + sum);
+    } else {
+      for (int o = at; o < outputs; ++o) y[o] = from[o] + sum[o - at];
+    }
+  }
+}
+
+// At most kCodeBunch rows times panel `index`.
+template <int bits>
+void multiply_codes_bunch(const sqil_linear &layer, const CodeRows &x, int count, float *y,
+                          int64_t y_stride, int index) {
+  alignas(64) uint32_t panel[kCodeColumns / 4 * kPanel];
+  alignas(64) int32_t totals[kCodeBunch * kPanel];
+  PanelFacts facts;
+  const int row = index * kPanel, columns = up_to(layer.columns, kBlock);
   const int outputs = layer.rows - row < kPanel ? layer.rows - row : kPanel;
   const int tiles = (outputs + kTile - 1) / kTile;
   if (layer.bias) {
-    for (int o = 0; o < outputs; ++o) bias[o] = layer.bias[row + o];
+    for (int o = 0; o < outputs; ++o) facts.bias[o] = layer.bias[row + o];
   }
-  const int run = up_to(layer.columns, kBlock) / layer.groups;
-  for (int group = 0; group < layer.groups; ++group) {
+  const int run = columns / layer.groups;
+  const int blocks = (count + kCodeRows - 1) / kCodeRows;
+  for (int begin = 0, size; begin < columns; begin += size) {
+    const int group = begin / run, group_end = (group + 1) * run;
+    size = begin + kCodeColumns < group_end ? kCodeColumns : group_end - begin;
+    const int end = begin + size;
+    const bool fresh = begin == group * run, finished = end == group_end;
     for (int tile = 0; tile < tiles; ++tile) {
+      spread<bits>(layer, index * kPanelTiles + tile, begin, end, panel + tile * kTile);
+      if (!fresh) continue;
       tile_of(layer.scale + group, row + tile * kTile, layer.rows, layer.groups,
-              scale + tile * kTile);
-      offset_of(layer, row + tile * kTile, group, offset + tile * kTile);
+              facts.scale + tile * kTile);
+      offset_of(layer, row + tile * kTile, group, facts.offset + tile * kTile);
     }
-    for (int begin = group * run; begin < (group + 1) * run; begin += kCodeColumns) {
-      const int end = begin + kCodeColumns < (group + 1) * run ? begin + kCodeColumns
-                                                              : (group + 1) * run;
-      for (int tile = 0; tile < tiles; ++tile) {
-        spread<bits>(layer, index * kPanelTiles + tile, begin, end, panel + tile * kTile);
+    const int next_tile = (index + (end == columns)) * kPanelTiles;
+    const int next_column = end == columns ? 0 : end;
+    for (int block = 0, first = 0, rows; block < blocks; ++block, first += rows) {
+      rows = (count - first) / (blocks - block);
+      // What is spread next, and the places of these sums, come from memory meanwhile.
+      for (int tile = next_tile; tile < next_tile + tiles; ++tile) {
+        fetch<bits>(block_at<bits>(layer, tile, next_column), size, block, blocks);
       }
-      const int blocks = (count + kCodeRows - 1) / kCodeRows;
-      for (int block = 0, first = 0; block < blocks; ++block) {
-        const int rows = (count - first) / (blocks - block);
-        const int8_t *codes = x.codes + first * x.stride + begin;
-        if (tiles > 1) {
-          dot_rows<kPanelTiles * kParts>(rows, codes, x.stride, panel, (end - begin) / 4, totals);
-        } else {
-          dot_rows<kParts>(rows, codes, x.stride, panel, (end - begin) / 4, totals);
-        }
-        for (int r = 0; r < rows; ++r) {
-          const int32_t *seen = x.sums + (first + r) * x.sums_stride;
-          const int32_t inputs = seen[end / kBlock] - seen[begin / kBlock];
-          float *to = y + (first + r) * y_stride;
-          const float *from = begin > 0 ? to : bias;
-          for (int at = 0; at < tiles * kTile; at += kLanes) {
-            const floats sum = group_sum(load(totals + r * kPanel + at), inputs, offset + at,
-                                         scale + at, x.steps[first + r]);
-            if (at + kLanes <= outputs) {
-              store(to + at, load(from + at) + sum);
-            } else {
-              for (int o = at; o < outputs; ++o) to[o] = from[o] + sum[o - at];
-            }
-          }
-        }
-        first += rows;
+      float *to = y + first * y_stride;
+      for (int r = 0; finished && r < rows; ++r) {
+        for (int at = 0; at < outputs; at += kTile) __builtin_prefetch(to + r * y_stride + at, 1);
+      }
+      const int8_t *codes = x.codes + first * x.stride + begin;
+      int32_t *sums = totals + first * kPanel;
+      if (tiles > 1) {
+        dot_rows<kPanelTiles * kParts>(rows, codes, x.stride, panel, size / 4, fresh, sums);
+      } else {
+        dot_rows<kParts>(rows, codes, x.stride, panel, size / 4, fresh, sums);
+      }
+      for (int r = 0; finished && r < rows; ++r) {
+        const int32_t *seen = x.sums + (first + r) * x.sums_stride;
+        add_group(facts, sums + r * kPanel,
+                  seen[group_end / kBlock] - seen[group * run / kBlock], x.steps[first + r],
+                  group > 0, outputs, to + r * y_stride);
       }
     }
   }
@@ -230,7 +271,11 @@ void multiply_codes_width(const sqil_linear &layer, const CodeRows &x, int count
                           int64_t y_stride, int first, int last) {
   if (count > kFewCodes) {
     for (int panel = first; panel < last; ++panel, y += kPanel) {
-      multiply_codes_many<bits>(layer, x, count, y, y_stride, panel);
+      for (int row = 0; row < count; row += kCodeBunch) {
+        multiply_codes_bunch<bits>(layer, from_row(x, row),
+                                   count - row < kCodeBunch ? count - row : kCodeBunch,
+                                   y + row * y_stride, y_stride, panel);
+      }
     }
     return;
   }

@@ -21,6 +21,11 @@ struct CodeRows {
   int64_t sums_stride;
 };
 
+inline CodeRows from_row(const CodeRows &x, int row) {
+  return {x.codes + row * x.stride, x.steps + row, x.sums + row * x.sums_stride, x.stride,
+          x.sums_stride};
+}
+
 // Keys and values of one head: keys are (width, room), values (tokens, up_to(width, kTile)), panels
 // of the product with many rows.
 struct HeadMemory {

@@ -31,6 +31,9 @@ class Rows {
   Zeros<float> values_;
 };
 
+// Bytes between rows of codes: rows a multiple of 4096 apart would push each other out of a cache.
+constexpr int64_t code_stride(int columns) { return up_to(columns, kBlock) + 64; }
+
 // How much longer a product of floats takes than one of codes.
 constexpr int kFloatEffort = 3;
 
@@ -40,10 +43,17 @@ class Products {
   // At most `count` rows of `width` inputs.
   Products(int threads, int count, int width)
       : threads(threads),
+        count_(count),
+        width_(width),
         rounded_(count, width),
-        codes_(code_rows(count) * up_to(width, kBlock)),
+        codes_(code_rows(count) * code_stride(width)),
         steps_(code_rows(count)),
         sums_(code_rows(count) * (up_to(width, kBlock) / kBlock + 1)) {}
+
+  // Whether there is room for rows that the given threads compute.
+  bool holds(int by, int count, int width) const {
+    return by == threads && count <= count_ && width <= width_;
+  }
 
   // Rows [first, first + count) of `x`, into the same rows of `y`.
   // `alone`: they are a token that is computed by itself.
@@ -108,8 +118,9 @@ class Products {
   // Rounds or splits the inputs of a layer once for all its bands.
   Inputs prepare(const sqil_linear &layer, int bits, const float *x, int64_t x_stride, int count) {
     const Kernels &use = kernels();
-    const int columns = layer.columns, width = up_to(columns, kBlock);
-    const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), width, width / kBlock + 1};
+    const int columns = layer.columns, blocks = up_to(columns, kBlock) / kBlock;
+    const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), code_stride(columns),
+                         blocks + 1};
     bool integers = false, floats = false;
     for (const sqil_linear *band = &layer; band; band = band->next) {
       (takes_codes(*band) ? integers : floats) |= band->bits > 0;
@@ -138,11 +149,6 @@ class Products {
                 [&](int first, int last) { round(first, last - first); });
   }
 
-  static CodeRows from_row(const CodeRows &x, int row) {
-    return {x.codes + row * x.stride, x.steps + row, x.sums + row * x.sums_stride, x.stride,
-            x.sums_stride};
-  }
-
   // Inputs that are split, all rows at once.
   static void multiply_planes(const sqil_linear &band, const CodeRows &x, int count, float *to,
                               int64_t stride, int first, int last) {
@@ -163,6 +169,7 @@ class Products {
     }
   }
 
+  const int count_, width_;
   Rows rounded_;
   std::vector<int8_t> codes_;
   std::vector<float> steps_;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <atomic>
+#include <memory>
 #include <new>
 
 #include "decoder.h"
@@ -22,6 +23,16 @@ void copy(const sqil::Rows &rows, int count, int width, float *to) {
   }
 }
 
+// Room of the thread that asks. It stays, as large as the thread ever needed it: the system takes
+// longer to give memory anew than many a product lasts.
+sqil::Products &room_for(int threads, int rows, int width) {
+  thread_local std::unique_ptr<sqil::Products> room;
+  if (!room || !room->holds(threads, rows, width)) {
+    room = std::make_unique<sqil::Products>(threads, rows, width);
+  }
+  return *room;
+}
+
 }  // namespace
 
 int32_t sqil_interface(void) { return SQIL_INTERFACE; }
@@ -31,7 +42,7 @@ void sqil_multiply(const sqil_linear *layer, const float *x, int64_t x_stride, i
   const int width = x_stride > layer->columns ? int(x_stride) : layer->columns;
   // Nothing of many rows that nobody rounds needs room.
   const int rows = layer->input_bits || count <= sqil::kFew ? count : 0;
-  sqil::Products(threads, rows, width)(*layer, x, x_stride, count, y, y_stride);
+  room_for(threads, rows, width)(*layer, x, x_stride, count, y, y_stride);
 }
 
 uint32_t sqil_read(const uint32_t *words, int64_t count, int32_t threads) {

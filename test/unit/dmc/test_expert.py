@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sqil_training.dmc.expert import Expert
-from sqil_training.dmc.practice import new_actor
+from sqil_training.dmc.expert import Expert, new_actor
 
 
 def test_an_expert_has_one_answer_to_a_state_and_stays_in_range():

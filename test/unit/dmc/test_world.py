@@ -11,8 +11,9 @@ import pytest
 import torch
 from sqil_training.dmc.__main__ import main
 from sqil_training.dmc.demonstrations import collect, demonstrate
-from sqil_training.dmc.expert import Expert, expert_of
-from sqil_training.dmc.practice import Practice, new_actor
+from sqil_training.dmc.expert import Expert, new_actor
+from sqil_training.dmc.expert_file import expert_of
+from sqil_training.dmc.practice import Practice
 from sqil_training.dmc.tasks import TASKS
 from sqil_training.dmc.world import World
 

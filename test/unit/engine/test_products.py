@@ -122,6 +122,23 @@ def test_products_of_rounded_inputs(
     assert_close(packed(x), linear(seen, packed.weight, dense.bias), bound)
 
 
+@pytest.mark.parametrize('bits', PACKED_WIDTHS)
+@pytest.mark.parametrize(('in_features', 'group'), [(2100, WHOLE_ROW), (2304, 1152), (2304, 32)])
+def test_products_that_take_many_rounds(
+    each_level: str, bits: int, in_features: int, group: int
+) -> None:
+    """More rows than share a decoded panel, more columns than it has."""
+    torch.set_num_threads(2)
+    dense = nn.Linear(in_features, 40).requires_grad_(False)
+    integers = quantize(dense.weight, Grid(bits, group, symmetric=group == WHOLE_ROW))
+    packed = PackedLinear.from_quantized(integers, dense.bias, 'cpu', Inputs(8, None))
+    x = random(305, in_features, seed=bits)
+    seen = round_activations(x, 8, None)
+    added = packed.weight.abs() if group == WHOLE_ROW else spread(packed)
+    bound = linear(seen.abs(), added, dense.bias.abs())
+    assert_close(packed(x), linear(seen, packed.weight, dense.bias), bound)
+
+
 @patient
 @given(
     st.sampled_from(PACKED_WIDTHS), st.integers(1, 450), st.integers(1, 2), st.integers(0, 2**16)

@@ -14,7 +14,8 @@ from safetensors.numpy import save
 
 from sqil_ros.errors import EpisodeError
 from sqil_ros.types import Array
-from sqil_training.dmc.expert import Expert, expert_settings
+from sqil_training.dmc.expert import Expert
+from sqil_training.dmc.expert_file import expert_settings
 from sqil_training.dmc.tasks import Task
 from sqil_training.dmc.world import World
 from sqil_training.whole_file import whole_file

@@ -22,7 +22,8 @@ from torch import nn
 from sqil_ros.types import Array
 from sqil_training.dmc.demonstrations import Demonstration, collect, settings_of, stacked
 from sqil_training.dmc.evaluation import Arena
-from sqil_training.dmc.expert import Expert, expert_of
+from sqil_training.dmc.expert import Expert
+from sqil_training.dmc.expert_file import expert_of
 from sqil_training.dmc.importance import frame_weights
 from sqil_training.dmc.policy import new_policy
 from sqil_training.dmc.settings import FULL_PRECISION, ROUNDED, Settings

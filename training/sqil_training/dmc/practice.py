@@ -8,6 +8,8 @@ answer. A network that learned has one answer for a state.
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -18,6 +20,7 @@ from torch import nn
 
 from sqil_ros.errors import SceneError
 from sqil_ros.types import Array
+from sqil_training.dmc.expert import Expert
 from sqil_training.dmc.world import STEPS, World
 
 FIRST_SEED = 1_000_000
@@ -25,6 +28,7 @@ FIRST_SEED = 1_000_000
 _WARM_UP = 2_000
 _ROUND = 10_000
 _SEEDS_OF_A_WORLD = 10_000
+_FIRST_TRIAL = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Practice:
         hidden: width of the two hidden layers of actor and critics.
         rate: learning rate of Adam.
         batch: transitions of an update.
+        trials: episodes that judge the actor after every round of 10,000 control steps; the best
+            actor of all rounds is the expert, for one that can balance may learn to drift.
     """
 
     steps: int
@@ -46,25 +52,14 @@ class Practice:
     hidden: int = 128
     rate: float = 1e-3
     batch: int = 256
-
-
-def new_actor(observation_size: int, action_size: int, hidden: int) -> nn.Sequential:
-    """The expert's network, untrained: (B, D) observations to (B, A) controls in [-1, 1]."""
-    return nn.Sequential(
-        nn.Linear(observation_size, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, hidden),
-        nn.ReLU(),
-        nn.Linear(hidden, action_size),
-        nn.Tanh(),
-    )
+    trials: int = 4
 
 
 def practise(
     make_world: Callable[[], World],
     merit: Callable[[Array], float],
     practice: Practice,
-    report: Callable[[int], None],
+    report: Callable[[int, float], None],
 ) -> nn.Sequential:
     """Learn from scratch; the same chance on the same machine gives the same network.
 
@@ -72,13 +67,13 @@ def practise(
         make_world: loads a world.
         merit: (nq + nv,) state to what is strived for.
         practice: how.
-        report: told the control steps done, now and then.
+        report: told the control steps done and what the actor then earned in an episode.
 
     Raises:
         SceneError: stable-baselines3 is not installed.
     """
     gymnasium, baselines = _libraries()
-    worlds = [make_world() for _ in range(practice.worlds)]
+    trial, *worlds = [make_world() for _ in range(1 + practice.worlds)]
     learner = baselines.SAC(
         'MlpPolicy',
         baselines.common.vec_env.DummyVecEnv(
@@ -93,12 +88,17 @@ def practise(
         device='cpu',
         seed=0,
     )
+    actor = nn.Sequential(*learner.actor.latent_pi, learner.actor.mu, nn.Tanh())
+    best, most = copy.deepcopy(actor), -math.inf
     while learner.num_timesteps < practice.steps:
         learner.learn(
             min(_ROUND, practice.steps - learner.num_timesteps), reset_num_timesteps=False
         )
-        report(learner.num_timesteps)
-    return nn.Sequential(*learner.actor.latent_pi, learner.actor.mu, nn.Tanh())
+        earned = _earned(Expert(actor), trial, merit, practice.trials)
+        if earned > most:
+            best, most = copy.deepcopy(actor), earned
+        report(learner.num_timesteps, earned)
+    return best
 
 
 def _environment(
@@ -124,6 +124,17 @@ def _environment(
             return observation.astype(np.float32), merit(world.state), False, over, {}
 
     return Environment
+
+
+def _earned(expert: Expert, world: World, merit: Callable[[Array], float], trials: int) -> float:
+    """The mean merit of an episode, from the same states whenever it is asked."""
+    total = 0.0
+    for index in range(trials):
+        observation = world.reset(_FIRST_TRIAL + index)
+        for _ in range(STEPS):
+            observation, _ = world.step(expert.act(observation))
+            total += merit(world.state)
+    return total / trials
 
 
 def _libraries() -> tuple[ModuleType, ModuleType]:

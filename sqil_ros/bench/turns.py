@@ -35,7 +35,7 @@ class Sentinel:
 
     def __init__(self, threads: int) -> None:
         self._library, self._threads = require_library(), threads
-        self._words = np.ones(1 << 14, np.uint32)
+        self._words = np.ones(threads << 15, np.uint32)
         self._times = 1
         while (best := min(self._once() for _ in range(10))) < _SENTINEL:
             self._times *= 2

@@ -15,6 +15,9 @@ namespace {
 // A product lasts microseconds: waiting for the next one by asking is quicker than being woken,
 // for as long as one step's products follow each other.
 constexpr int kAsks = 20000;
+// Who is through with its own share asks less often before it lets others run: a helper that was
+// woken may have been given the same core.
+constexpr int kAsksAtEnd = 500;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -54,7 +57,7 @@ class Pool {
     begun_.notify_all();
     share(0);
     for (int asks = 0; unfinished_.load(std::memory_order_acquire) > 0; ++asks) {
-      asks < kAsks ? pause() : std::this_thread::yield();
+      asks < kAsksAtEnd ? pause() : std::this_thread::yield();
     }
   }
 

@@ -57,7 +57,7 @@ def prepacked(shape: Shape, x: Tensor, beyond: int) -> Contestant:
 
 
 def native(bits: int, input_bits: int) -> Maker:
-    """Ours: codes of ``bits``, inputs of ``input_bits`` or, with 0, in floating point."""
+    """Ours: codes of ``bits``, inputs of ``input_bits`` (0: float32, see ``InputCodes``)."""
     return native_bands({bits: 1.0}, input_bits)
 
 
@@ -141,10 +141,10 @@ CONTESTANTS: Mapping[str, Maker] = {
     'torch int4, g128': torch_int4,
     'torch int8': torch_int8,
     **PEERS,
-    'engine bf16': native(16, 0),
-    **{f'engine W{bits}A16': native(bits, 0) for bits in (8, 4, 3, 2)},
+    'engine bf16': native(16, 16),
+    **{f'engine W{bits}A16': native(bits, 16) for bits in (8, 4, 3, 2)},
     **{f'engine W{bits}A8': native(bits, 8) for bits in (8, 4, 3, 2)},
-    'engine mixed A16': native_bands(MIXED, 0),
+    'engine mixed A16': native_bands(MIXED, 16),
     'engine mixed A8': native_bands(MIXED, 8),
 }
 """Both baselines, peers, and the engine."""

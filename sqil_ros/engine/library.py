@@ -12,7 +12,7 @@ from pathlib import Path
 from sqil_ros.engine.structures import INTERFACE, SIGNATURES
 from sqil_ros.errors import EngineError
 
-LEVELS = ('avx512vnni', 'avx512', 'avxvnni', 'avx2', 'portable')
+LEVELS = ('avx512bf16', 'avx512vnni', 'avx512', 'avxvnni', 'avx2', 'portable')
 # For tests and sanitizers: another build, and a level of the list or ``none`` for no engine.
 LIBRARY_VARIABLE = 'SQIL_ENGINE_LIBRARY'
 LEVEL_VARIABLE = 'SQIL_ENGINE_LEVEL'

@@ -7,7 +7,7 @@ import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_void_p
 from typing import Any, ClassVar
 
-INTERFACE = 9
+INTERFACE = 10
 
 _Fields = list[tuple[str, Any]]
 

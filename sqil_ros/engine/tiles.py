@@ -80,7 +80,8 @@ class InputCodes(NamedTuple):
     """How the inputs of a layer are rounded.
 
     Attributes:
-        bits: 4 or 8; 0 for not at all.
+        bits: 4 or 8; 16 where they may be rounded to bfloat16, in products of many rows on a
+            processor that multiplies it; 0 for not at all.
         step: static step; 0 for one per token.
         prompt_only: a token that a step computes alone keeps its inputs as they are.
     """
@@ -91,6 +92,7 @@ class InputCodes(NamedTuple):
 
 
 FLOATS = InputCodes()
+HALVES = InputCodes(16)
 
 
 def linear_structure(weights: Weights, inputs: InputCodes = FLOATS) -> Linear:

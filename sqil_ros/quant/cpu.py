@@ -10,6 +10,7 @@ from sqil_ros.engine.library import library
 from sqil_ros.engine.tiles import (
     COLUMN_BLOCK,
     FLOATS,
+    HALVES,
     PACKED_WIDTHS,
     InputCodes,
     Weights,
@@ -64,14 +65,20 @@ class Cpu:
         """Product with the codes, then the scale."""
         weights = layer_weights(storage, steps, bias, shape)
         rows = x.reshape(-1, shape.in_features).float()
-        y = multiply(rows, [weights], torch.get_num_threads(), input_codes(inputs, x))
+        y = multiply(rows, [weights], torch.get_num_threads(), input_codes(inputs, x.dtype, x))
         return y.to(x.dtype).view(*x.shape[:-1], shape.out_features)
 
 
-def input_codes(inputs: Inputs | None, x: Tensor | None = None) -> InputCodes:
-    """What the engine is told of inputs; with ``x``, whether just these are rounded."""
+def input_codes(inputs: Inputs | None, dtype: torch.dtype, x: Tensor | None = None) -> InputCodes:
+    """What the engine is told of inputs.
+
+    Args:
+        inputs: how they are rounded.
+        dtype: that torch holds them in; bfloat16 loses nothing by products in bfloat16.
+        x: given where it is known whether just these are rounded.
+    """
     if inputs is None or (x is not None and not inputs.meant_for(x)):
-        return FLOATS
+        return HALVES if dtype == torch.bfloat16 else FLOATS
     step = 0.0 if inputs.step is None else float(inputs.step)
     return InputCodes(inputs.bits, step, inputs.prompt_only)
 

@@ -104,7 +104,8 @@ class MixedLinear(nn.Linear):
         chain = None if learns else self.chain()
         if chain is not None:
             rows = x.reshape(-1, self.in_features).float()
-            y = multiply(rows, chain, torch.get_num_threads(), input_codes(self.inputs, x))
+            codes = input_codes(self.inputs, x.dtype, x)
+            y = multiply(rows, chain, torch.get_num_threads(), codes)
             return y.to(x.dtype).view(*x.shape[:-1], self.out_features)
         seen = rounded(x, self.inputs)
         y = x.new_zeros(*x.shape[:-1], self.out_features)

@@ -12,7 +12,7 @@
 
 #include "dots.h"
 #include "kernels.h"
-#include "product.h"
+#include "panel_product.h"
 #include "rows.h"
 
 #ifdef __AVX2__
@@ -20,10 +20,7 @@
 namespace sqil {
 namespace {
 
-constexpr int kQuads = kBlock / 4;     // dot products of a block
-constexpr int kCodeColumns = 1024;    // of a panel; 32 KiB stay near
-constexpr int kCodeRows = kRows;
-constexpr int kCodeBunch = 24 * kRows;  // rows that share what was spread
+constexpr int kQuads = kBlock / 4;  // dot products of a block
 constexpr int kFewCodes = kFew * kPlanes;
 
 // Columns [4 quad, 4 quad + 4) of kLanes rows; `block` is where the first of them lies.
@@ -39,12 +36,6 @@ inline words quad_of(const uint32_t *block, int quad) {
     const words vector = load(block + quad / per * kTile);
     return vector >> (quad % per * bits) & ((1u << bits) - 1) * 0x01010101u;
   }
-}
-
-inline int32_t word_of(const int8_t *codes) {
-  int32_t word;
-  __builtin_memcpy(&word, codes, sizeof word);
-  return word;
 }
 
 // What a group adds to kLanes outputs: scale * (total - offset * inputs) * step.
@@ -63,145 +54,69 @@ inline void offset_of(const sqil_linear &layer, int row, int group, float *offse
 
 // ---- many rows
 
-// Adds (R, quads) words of inputs times (quads, V vectors) of a panel to `totals`, kPanel words a
-// row; `fresh`: they begin with nothing.
-template <int R, int V>
-void dot_block(const int8_t *codes, int64_t stride, const uint32_t *panel, int quads, bool fresh,
-               int32_t *totals) {
-  ints total[R][V] = {};
-  if (!fresh) {
-    for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < V; ++v) total[r][v] = load(totals + r * kPanel + v * kLanes);
-    }
-  }
-  for (int quad = 0; quad < quads; ++quad) {
-    words weight[V];
-    for (int v = 0; v < V; ++v) weight[v] = load(panel + quad * kPanel + v * kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const int32_t inputs = word_of(codes + r * stride + quad * 4);
-      for (int v = 0; v < V; ++v) total[r][v] = dot(total[r][v], weight[v], inputs);
-    }
-  }
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < V; ++v) store(totals + r * kPanel + v * kLanes, total[r][v]);
-  }
-}
+struct Bytes {
+  using Sum = ints;
+  using Number = int32_t;
+  using Inputs = CodeRows;
+  static constexpr int kColumns = 4;
 
-template <int V, int R = kCodeRows>
-inline void dot_rows(int rows, const int8_t *codes, int64_t stride, const uint32_t *panel,
-                     int quads, bool fresh, int32_t *totals) {
-  if (rows == R) {
-    dot_block<R, V>(codes, stride, panel, quads, fresh, totals);
-  } else if constexpr (R > 1) {
-    dot_rows<V, R - 1>(rows, codes, stride, panel, quads, fresh, totals);
+  static const char *row_at(const CodeRows &x, int row, int column) {
+    return reinterpret_cast<const char *>(x.codes + row * x.stride + column);
   }
-}
 
-template <int bits>
-inline const uint32_t *block_at(const sqil_linear &layer, int tile, int column) {
-  return layer.tiles + tile * tile_words(layer.columns, bits) + column / kBlock * bits * kTile;
-}
-
-// Columns [first, last) of tile `tile`, a word for every four of them.
-template <int bits>
-void spread(const sqil_linear &layer, int tile, int first, int last, uint32_t *panel) {
-  for (int column = first; column < last; column += kBlock) {
-    const uint32_t *block = block_at<bits>(layer, tile, column);
-    uint32_t *to = panel + int64_t(column - first) / 4 * kPanel;
-    for (int lane = 0; lane < kTile; lane += kLanes) {
+  template <int bits>
+  static void unpack(const sqil_linear &layer, int tile, int first, int last, int,
+                     uint32_t *panel) {
+    for (int column = first; column < last; column += kBlock) {
+      const uint32_t *block = block_at<bits>(layer, tile, column);
+      uint32_t *to = panel + int64_t(column - first) / kColumns * kPanel;
+      for (int lane = 0; lane < kTile; lane += kLanes) {
 #pragma GCC unroll 8
-      for (int quad = 0; quad < kQuads; ++quad) {
-        store(to + quad * kPanel + lane, quad_of<bits>(block + lane, quad));
+        for (int quad = 0; quad < kQuads; ++quad) {
+          store(to + quad * kPanel + lane, quad_of<bits>(block + lane, quad));
+        }
       }
     }
   }
-}
 
-// Asks for part `part` of `parts` of what `size` columns take from `block` on; a vector is a line.
-template <int bits>
-inline void fetch(const uint32_t *block, int size, int part, int parts) {
-  const int lines = size / kBlock * bits;
-  for (int line = lines * part / parts; line < lines * (part + 1) / parts; ++line) {
-    __builtin_prefetch(block + line * kTile);
+  static ints dot(ints sum, words weights, int32_t inputs) {
+    return sqil::dot(sum, weights, inputs);
   }
-}
 
-// What is known of a panel of outputs, padded where it lacks rows.
-struct PanelFacts {
-  alignas(64) float scale[kPanel] = {}, offset[kPanel] = {}, bias[kPanel] = {};
+  class Facts {
+   public:
+    Facts(const sqil_linear &layer, int row, int outputs) : outputs_(outputs) {
+      for (int o = 0; layer.bias && o < outputs; ++o) bias_[o] = layer.bias[row + o];
+    }
+
+    void begin_group(const sqil_linear &layer, int row, int tiles, int group) {
+      for (int at = 0; at < tiles * kTile; at += kTile) {
+        tile_of(layer.scale + group, row + at, layer.rows, layer.groups, scale_ + at);
+        offset_of(layer, row + at, group, offset_ + at);
+      }
+    }
+
+    void add_group(const CodeRows &x, int row, int begin, int end, const int32_t *totals,
+                   float *y) const {
+      const int32_t *seen = x.sums + row * x.sums_stride;
+      const int32_t inputs = seen[end / kBlock] - seen[begin / kBlock];
+      const float *from = begin > 0 ? y : bias_;
+      for (int at = 0; at < outputs_; at += kLanes) {
+        const floats sum =
+            group_sum(load(totals + at), inputs, offset_ + at, scale_ + at, x.steps[row]);
+        if (at + kLanes <= outputs_) {
+          store(y + at, load(from + at) + sum);
+        } else {
+          for (int o = at; o < outputs_; ++o) y[o] = from[o] + sum[o - at];
+        }
+      }
+    }
+
+   private:
+    alignas(64) float scale_[kPanel] = {}, offset_[kPanel] = {}, bias_[kPanel] = {};
+    const int outputs_;
+  };
 };
-
-// Adds what a group adds to `outputs` of a panel, or begins them with their biases.
-inline void add_group(const PanelFacts &facts, const int32_t *totals, int32_t inputs, float step,
-                      bool begun, int outputs, float *y) {
-  const float *from = begun ? y : facts.bias;
-  for (int at = 0; at < outputs; at += kLanes) {
-    const floats sum =
-        group_sum(load(totals + at), inputs, facts.offset + at, facts.scale + at, step);
-    if (at + kLanes <= outputs) {
-      store(y + at, load(from + at) + sum);
-    } else {
-      for (int o = at; o < outputs; ++o) y[o] = from[o] + sum[o - at];
-    }
-  }
-}
-
-// At most kCodeBunch rows times panel `index`.
-template <int bits>
-void multiply_codes_bunch(const sqil_linear &layer, const CodeRows &x, int count, float *y,
-                          int64_t y_stride, int index) {
-  alignas(64) uint32_t panel[kCodeColumns / 4 * kPanel];
-  alignas(64) int32_t totals[kCodeBunch * kPanel];
-  PanelFacts facts;
-  const int row = index * kPanel, columns = up_to(layer.columns, kBlock);
-  const int outputs = layer.rows - row < kPanel ? layer.rows - row : kPanel;
-  const int tiles = (outputs + kTile - 1) / kTile;
-  if (layer.bias) {
-    for (int o = 0; o < outputs; ++o) facts.bias[o] = layer.bias[row + o];
-  }
-  const int run = columns / layer.groups;
-  const int blocks = (count + kCodeRows - 1) / kCodeRows;
-  for (int begin = 0, size; begin < columns; begin += size) {
-    const int group = begin / run, group_end = (group + 1) * run;
-    size = begin + kCodeColumns < group_end ? kCodeColumns : group_end - begin;
-    const int end = begin + size;
-    const bool fresh = begin == group * run, finished = end == group_end;
-    for (int tile = 0; tile < tiles; ++tile) {
-      spread<bits>(layer, index * kPanelTiles + tile, begin, end, panel + tile * kTile);
-      if (!fresh) continue;
-      tile_of(layer.scale + group, row + tile * kTile, layer.rows, layer.groups,
-              facts.scale + tile * kTile);
-      offset_of(layer, row + tile * kTile, group, facts.offset + tile * kTile);
-    }
-    const int next_tile = (index + (end == columns)) * kPanelTiles;
-    const int next_column = end == columns ? 0 : end;
-    for (int block = 0, first = 0, rows; block < blocks; ++block, first += rows) {
-      rows = (count - first) / (blocks - block);
-      // What is spread next, and the places of these sums, come from memory meanwhile.
-      for (int tile = next_tile; tile < next_tile + tiles; ++tile) {
-        fetch<bits>(block_at<bits>(layer, tile, next_column), size, block, blocks);
-      }
-      float *to = y + first * y_stride;
-      for (int r = 0; finished && r < rows; ++r) {
-        for (int at = 0; at < outputs; at += kTile) __builtin_prefetch(to + r * y_stride + at, 1);
-      }
-      const int8_t *codes = x.codes + first * x.stride + begin;
-      int32_t *sums = totals + first * kPanel;
-      if (tiles > 1) {
-        dot_rows<kPanelTiles * kParts>(rows, codes, x.stride, panel, size / 4, fresh, sums);
-      } else {
-        dot_rows<kParts>(rows, codes, x.stride, panel, size / 4, fresh, sums);
-      }
-      for (int r = 0; finished && r < rows; ++r) {
-        const int32_t *seen = x.sums + (first + r) * x.sums_stride;
-        add_group(facts, sums + r * kPanel,
-                  seen[group_end / kBlock] - seen[group * run / kBlock], x.steps[first + r],
-                  group > 0, outputs, to + r * y_stride);
-      }
-    }
-  }
-}
 
 // ---- few rows
 
@@ -232,7 +147,7 @@ void multiply_codes_tile(const sqil_linear &layer, const CodeRows &x, float *y, 
           const words weights = quad_of<bits>(block + part * kLanes, quad);
           for (int r = 0; r < R; ++r) {
             ints &sum = total[r][part][quad % kCodeChains];
-            sum = dot(sum, weights, word_of(codes + r * x.stride + quad * 4));
+            sum = dot(sum, weights, word_at(codes + r * x.stride + quad * 4));
           }
         }
       }
@@ -270,14 +185,7 @@ template <int bits>
 void multiply_codes_width(const sqil_linear &layer, const CodeRows &x, int count, float *y,
                           int64_t y_stride, int first, int last) {
   if (count > kFewCodes) {
-    for (int panel = first; panel < last; ++panel, y += kPanel) {
-      for (int row = 0; row < count; row += kCodeBunch) {
-        multiply_codes_bunch<bits>(layer, from_row(x, row),
-                                   count - row < kCodeBunch ? count - row : kCodeBunch,
-                                   y + row * y_stride, y_stride, panel);
-      }
-    }
-    return;
+    return multiply_bunches<Bytes, bits>(layer, x, count, y, y_stride, first, last);
   }
   const int tiles = up_to(layer.rows, kTile) / kTile;
   const int end = last * kPanelTiles < tiles ? last * kPanelTiles : tiles;

@@ -14,7 +14,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 // Raised whenever a structure or a function here changes.
-#define SQIL_INTERFACE 9
+#define SQIL_INTERFACE 10
 
 // A linear layer: y = x @ (scale * (codes - zero)).T + bias. See layout.h for `tiles`. A layer whose
 // rows have several widths is a chain of bands, one a width; inputs are rounded as the first says.
@@ -27,7 +27,8 @@ typedef struct sqil_linear {
   int32_t columns;     // inputs
   int32_t bits;        // 2, 3, 4, 8; 16 is bfloat16, 32 is float32; 0: the outputs are the bias
   int32_t groups;      // scales a row
-  int32_t input_bits;  // inputs are rounded to 4 or 8 bits first; 0 for not at all
+  int32_t input_bits;  // inputs are rounded to 4 or 8 bits first; 16: they may be, to bfloat16, in
+                       // products of many rows; 0 for not at all
   float input_step;    // static step of rounded inputs; 0 for one per token
   int32_t prompt_only; // inputs of a token that comes alone are not rounded
   const int32_t *places;           // (rows) the outputs that they are; null where in order

@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "codes_product.h"
+#include "halves_product.h"
 #include "product.h"
 #include "rows.h"
 
@@ -16,6 +17,11 @@ extern const Kernels SQIL_TABLE = {
     kWidestCode,     round_codes, split_codes, multiply_codes,
 #else
     0,               nullptr,     nullptr,     nullptr,
+#endif
+#ifdef __AVX512BF16__
+    round_halves,    multiply_halves,
+#else
+    nullptr,         nullptr,
 #endif
 };
 

@@ -11,6 +11,7 @@ constexpr int kMostQueryRows = 12;
 constexpr int kMostPanel = 32;
 constexpr int kFew = 2;     // rows for which decoding anew is cheaper than writing a panel
 constexpr int kPlanes = 3;  // bytes of an input that is split
+constexpr int kWidestHalf = 16;  // bits of the weights that `multiply_halves` takes
 
 // Rounded activations: x = step * code.
 struct CodeRows {
@@ -26,6 +27,16 @@ inline CodeRows from_row(const CodeRows &x, int row) {
           x.sums_stride};
 }
 
+// Activations rounded to bfloat16.
+struct HalfRows {
+  uint16_t *halves;  // a row every `stride`, zeros up to the next block
+  int64_t stride;
+};
+
+inline HalfRows from_row(const HalfRows &x, int row) {
+  return {x.halves + row * x.stride, x.stride};
+}
+
 // Keys and values of one head: keys are (width, room), values (tokens, up_to(width, kTile)), panels
 // of the product with many rows.
 struct HeadMemory {
@@ -35,7 +46,7 @@ struct HeadMemory {
 };
 
 // The functions are described where they are defined: product.h, rows.h, attention.h,
-// codes_product.h. The last three are null where the instruction set has no products of bytes.
+// codes_product.h, halves_product.h. Null is what the instruction set has no products for.
 struct Kernels {
   const char *name;
   int panel;       // outputs of the unit that `multiply` counts in
@@ -64,6 +75,9 @@ struct Kernels {
   void (*split_codes)(const float *x, int64_t stride, int count, int width, const CodeRows &to);
   void (*multiply_codes)(const sqil_linear &layer, const CodeRows &x, int count, float *y,
                          int64_t y_stride, int first, int last);
+  void (*round_halves)(const float *x, int64_t stride, int count, int width, const HalfRows &to);
+  void (*multiply_halves)(const sqil_linear &layer, const HalfRows &x, int count, float *y,
+                          int64_t y_stride, int first, int last);
 };
 
 extern const Kernels kPortable;
@@ -72,6 +86,7 @@ extern const Kernels kAvx2;
 extern const Kernels kAvxVnni;
 extern const Kernels kAvx512;
 extern const Kernels kAvx512Vnni;
+extern const Kernels kAvx512Bf16;
 #endif
 
 // The best that this machine runs, or what was chosen.

@@ -26,13 +26,16 @@ bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+bool has_avx512_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 // Best first; null where the machine lacks it.
 const Kernels *const *available() {
   static const Kernels *const tables[] = {
 #ifdef SQIL_X86
-      has_avx512() && __builtin_cpu_supports("avx512vnni") ? &kAvx512Vnni : nullptr,
+      has_avx512_vnni() && __builtin_cpu_supports("avx512bf16") ? &kAvx512Bf16 : nullptr,
+      has_avx512_vnni() ? &kAvx512Vnni : nullptr,
       has_avx512() ? &kAvx512 : nullptr,
       has_avx2() && has_avx_vnni() ? &kAvxVnni : nullptr,
       has_avx2() ? &kAvx2 : nullptr,

@@ -33,6 +33,8 @@ class Rows {
 
 // Bytes between rows of codes: rows a multiple of 4096 apart would push each other out of a cache.
 constexpr int64_t code_stride(int columns) { return up_to(columns, kBlock) + 64; }
+// Likewise between rows of bfloat16, counted in these.
+constexpr int64_t half_stride(int columns) { return up_to(columns, kBlock) + 32; }
 
 // How much longer a product of floats takes than one of codes.
 constexpr int kFloatEffort = 3;
@@ -47,6 +49,7 @@ class Products {
         width_(width),
         rounded_(count, width),
         codes_(code_rows(count) * code_stride(width)),
+        halves_(count * half_stride(width)),
         steps_(code_rows(count)),
         sums_(code_rows(count) * (up_to(width, kBlock) / kBlock + 1)) {}
 
@@ -78,7 +81,10 @@ class Products {
     share_panels(layer, threads, effort, [&](const sqil_linear &band, int begin, int end) {
       place_panels(band, begin, end, count, y, y_stride,
                    [&](int first, int last, int row, int rows, float *to, int64_t stride) {
-                     if (!inputs.by_codes || !takes_codes(band)) {
+                     if (inputs.by_halves && band.bits <= kWidestHalf) {
+                       kernels().multiply_halves(band, from_row(inputs.halves, row), rows, to,
+                                                 stride, first, last);
+                     } else if (!inputs.by_codes || !takes_codes(band)) {
                        kernels().multiply(band, inputs.floats + row * inputs.stride, inputs.stride,
                                           rows, to, stride, first, last);
                      } else if (inputs.split) {
@@ -92,7 +98,7 @@ class Products {
   }
 
   int64_t bytes() const {
-    return rounded_.bytes() + int64_t(codes_.size()) +
+    return rounded_.bytes() + halves_.bytes() + int64_t(codes_.size()) +
            int64_t(sizeof(int32_t) * (steps_.size() + sums_.size()));
   }
 
@@ -107,10 +113,12 @@ class Products {
     return count > split ? count : split;
   }
 
-  // What bands are multiplied with: floats, or codes where their width and the processor allow it.
+  // What bands are multiplied with: floats, or codes or bfloat16 where their width and the processor
+  // allow it.
   struct Inputs {
-    bool by_codes, split;
+    bool by_codes, split, by_halves;
     CodeRows codes;
+    HalfRows halves;
     const float *floats;
     int64_t stride;
   };
@@ -121,6 +129,14 @@ class Products {
     const int columns = layer.columns, blocks = up_to(columns, kBlock) / kBlock;
     const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), code_stride(columns),
                          blocks + 1};
+    const HalfRows halves{halves_.data(), half_stride(columns)};
+    if (bits == 16 && count > kFew && use.multiply_halves) {
+      share_rows(count, [&](int first, int rows) {
+        use.round_halves(x + first * x_stride, x_stride, rows, columns, from_row(halves, first));
+      });
+      return {false, false, true, codes, halves, x, x_stride};
+    }
+    if (bits == 16) bits = 0;
     bool integers = false, floats = false;
     for (const sqil_linear *band = &layer; band; band = band->next) {
       (takes_codes(*band) ? integers : floats) |= band->bits > 0;
@@ -134,12 +150,12 @@ class Products {
                         from_row(codes, first));
       });
     }
-    if (!bits || (by_codes && !floats)) return {by_codes, split, codes, x, x_stride};
+    if (!bits || (by_codes && !floats)) return {by_codes, split, false, codes, halves, x, x_stride};
     share_rows(count, [&](int first, int rows) {
       use.round_inputs(x + first * x_stride, x_stride, rows, columns, bits, layer.input_step,
                        rounded_.row(0) + first * x_stride);
     });
-    return {by_codes, split, codes, rounded_.row(0), x_stride};
+    return {by_codes, split, false, codes, halves, rounded_.row(0), x_stride};
   }
 
   // Few rows are rounded sooner than another thread wakes.
@@ -172,6 +188,7 @@ class Products {
   const int count_, width_;
   Rows rounded_;
   std::vector<int8_t> codes_;
+  Zeros<uint16_t> halves_;
   std::vector<float> steps_;
   std::vector<int32_t> sums_;
 };

@@ -20,7 +20,6 @@ from sqil_ros.engine.structures import (
     array_of,
 )
 from sqil_ros.engine.tiles import (
-    FLOATS,
     InputCodes,
     Weights,
     chain_structures,
@@ -58,12 +57,13 @@ class EngineWeights:
         self._model, self._take = model, take
         self._kept: list[Any] = [model]
         self.own_bytes = self.released = 0
+        table = model.get_input_embeddings().weight
+        self._dtype = table.dtype
         self.vision = self._vision()
         self._layers = self._decoder_layers()
-        table = model.get_input_embeddings().weight
         self.words = Words(table)
         # As torch does, the engine keeps keys and values in the type of the model.
-        self._bits = 16 if table.dtype == torch.bfloat16 else 32
+        self._bits = 16 if self._dtype == torch.bfloat16 else 32
         self._bin_words = self._stop_word = None
         self._norm = self._norm_of(model.language_model.model.norm)
         self._head, self._action_head = Linear(), None
@@ -249,15 +249,15 @@ class EngineWeights:
             )
             weights = layer_weights(storage, steps, layer.bias, layer.shape)
         own = weights.tiles is not layer.packed
-        return self._structure(weights, own, input_codes(layer.inputs))
+        return self._structure(weights, own, input_codes(layer.inputs, self._dtype))
 
     def _mixed(self, layer: MixedLinear) -> Linear:
         chain = layer.chain()
         if chain is None:
             weights = dense_weights(layer.weight, layer.bias)
-            return self._structure(weights, True, input_codes(layer.inputs))
+            return self._structure(weights, True, input_codes(layer.inputs, self._dtype))
         self._kept.append(chain)
-        bands = chain_structures(chain, input_codes(layer.inputs))
+        bands = chain_structures(chain, input_codes(layer.inputs, self._dtype))
         self._kept.append(bands)
         return bands[0]
 
@@ -267,14 +267,15 @@ class EngineWeights:
 
     def _copy(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> Linear:
         """A module's weight in the engine's layout."""
-        structure = self._structure(dense_weights(weight, bias), own=True)
+        weights = dense_weights(weight, bias)
+        structure = self._structure(weights, True, input_codes(None, self._dtype))
         if self._take:
             self.released += module.get_parameter('weight').numel()
             # Every operator refuses a weight of no size; one on the meta device is not refused.
             module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         return structure
 
-    def _structure(self, weights: Weights, own: bool, inputs: InputCodes = FLOATS) -> Linear:
+    def _structure(self, weights: Weights, own: bool, inputs: InputCodes) -> Linear:
         self._kept.append(weights)
         if own:
             self.own_bytes += weights.tiles.numel() * weights.tiles.element_size()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from sqil_ros.engine.tiles import PACKED_WIDTHS, dense_weights, multiply
+from sqil_ros.engine.tiles import HALVES, PACKED_WIDTHS, dense_weights, multiply
 from sqil_ros.quant.activations import Inputs, round_activations
 from sqil_ros.quant.back_ends import BACK_ENDS, LayerShape
 from sqil_ros.quant.linear import FakeQuantLinear, PackedLinear
@@ -22,6 +22,7 @@ from sqil_ros.quant.primitives import WHOLE_ROW, Grid, quantize
 CPU = torch.device('cpu')
 # Sums of float32 products in any order, measured against the sum of their magnitudes.
 TOLERANCE = 1e-6
+FEW = 2
 # The level is chosen once for all examples.
 patient = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -36,6 +37,13 @@ def assert_close(found: Tensor, expected: Tensor, bound: Tensor) -> None:
     error = (found.double() - expected.double()).abs()
     assert found.shape == expected.shape
     assert bool((error <= TOLERANCE * bound).all()), float((error / bound).max())
+
+
+def bound_of(x: Tensor, magnitudes: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Sums of magnitudes; few rows may be split into bytes, to 2^-23 of their largest input."""
+    bound = linear(x.abs(), magnitudes, None if bias is None else bias.abs())
+    peak = x.abs().amax(1, keepdim=True) if len(x) <= FEW else torch.zeros(len(x), 1)
+    return bound + 2**-23 / TOLERANCE * peak * magnitudes.sum(1)
 
 
 def spread(packed: PackedLinear) -> Tensor:
@@ -86,7 +94,7 @@ def test_packed_products(
     x = random(rows, in_features, seed=seed + 1)
     # With a zero point the codes are added up before it is taken off.
     added = fake.weight.abs() if grid.symmetric else spread(packed)
-    assert_close(packed(x), fake(x), linear(x.abs(), added, dense.bias.abs() if bias else None))
+    assert_close(packed(x), fake(x), bound_of(x, added, dense.bias))
 
 
 @patient
@@ -140,6 +148,40 @@ def test_products_that_take_many_rounds(
 
 
 @patient
+@given(grids(), st.integers(1, 100), st.integers(1, 70), st.booleans(), st.integers(0, 2**16))
+def test_inputs_in_bfloat16_lose_nothing(
+    each_level: str,
+    case: tuple[Grid, int],
+    out_features: int,
+    rows: int,
+    dense: bool,
+    seed: int,
+) -> None:
+    """Of packed weights, and of those that are kept in bfloat16."""
+    grid, in_features = case
+    bias = random(out_features, seed=seed)
+    weight = random(out_features, in_features, seed=seed + 1).bfloat16().float() + 0.25
+    packed = PackedLinear.from_quantized(quantize(weight, grid), bias)
+    assert packed.tiles is not None
+    bands = dense_weights(weight, bias) if dense else packed.tiles
+    stands_for = weight if dense else packed.weight
+    x = random(rows, in_features, seed=seed + 2).bfloat16().float()
+    added = spread(packed) if not dense and not grid.symmetric else stands_for.abs()
+    found = multiply(x, [bands], 1 + seed % 2, HALVES)
+    assert_close(found, linear(x, stands_for, bias), bound_of(x, added, bias))
+
+
+def test_inputs_may_be_rounded_to_bfloat16_where_the_processor_multiplies_it(
+    each_level: str,
+) -> None:
+    weight = random(40, 700, seed=0).bfloat16().float()
+    x = random(305, 700, seed=1)
+    seen = x.bfloat16().float() if each_level == 'avx512bf16' else x
+    found = multiply(x, [dense_weights(weight)], 2, HALVES)
+    assert_close(found, linear(seen, weight), linear(x.abs(), weight.abs()))
+
+
+@patient
 @given(
     st.sampled_from(PACKED_WIDTHS), st.integers(1, 450), st.integers(1, 2), st.integers(0, 2**16)
 )
@@ -150,8 +192,7 @@ def test_a_large_input_leaves_the_others_their_bits(
     packed = PackedLinear.from_quantized(quantize(random(40, in_features, seed=seed), bits))
     x = random(rows, in_features, seed=seed + 1)
     x[:, seed % in_features] = 1e4
-    magnitude = packed.weight.abs()
-    bound = linear(x.abs(), magnitude) + 2**-23 / TOLERANCE * 1e4 * magnitude.sum(1)
+    bound = bound_of(x, packed.weight.abs())
     assert_close(packed(x), linear(x.double(), packed.weight.double()), bound)
 
 

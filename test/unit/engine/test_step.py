@@ -240,9 +240,8 @@ def test_what_the_engine_lacks_is_left_to_torch(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize('bits', [FULL, 4])
-@pytest.mark.usefixtures('each_level')
-def test_a_model_in_bfloat16_keeps_keys_and_values_so_and_computes_in_float32(
-    bits: int, monkeypatch: pytest.MonkeyPatch
+def test_a_model_in_bfloat16_keeps_keys_and_values_in_it(
+    each_level: str, bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = PreparedDecoder._store
 
@@ -254,8 +253,10 @@ def test_a_model_in_bfloat16_keeps_keys_and_values_so_and_computes_in_float32(
     model = random_network(odd_config(), bits)
     step, whole = EngineStep(model), deepcopy(model).float()
     monkeypatch.setattr(PreparedDecoder, '_store', rounded)
-    # A sum in another order may fall to the other side of a tie.
-    assert_same(whole, step, moment(model.config, seed=3, words=220), tolerance=3e-4)
+    # A sum in another order may fall to the other side of a tie. Where the processor multiplies
+    # bfloat16, inputs of products are rounded to it, as torch rounds them.
+    tolerance = 3e-2 if each_level == 'avx512bf16' else 3e-4
+    assert_same(whole, step, moment(model.config, seed=3, words=220), tolerance)
 
 
 def test_keys_and_values_of_a_model_in_bfloat16_take_half_the_memory() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sqil_ros.bench.contestant import Contestant, Maker, copies
+from sqil_ros.bench.ggml_peer import PACKAGE, ggml
 from sqil_ros.bench.shapes import Shape
 
 _GROUP = 128  # inputs that share a scale; the usual choice of these libraries
@@ -109,12 +110,14 @@ PEERS: Mapping[str, Maker] = {
     'onnxruntime int4': onnx_runtime,
     'openvino int4': openvino,
     'bitsandbytes nf4': bits_and_bytes,
+    'ggml q4_0': ggml,
 }
 
 _NEEDS = {
     'onnxruntime int4': ('onnx', 'onnxruntime'),
     'openvino int4': ('openvino',),
     'bitsandbytes nf4': ('bitsandbytes',),
+    'ggml q4_0': (PACKAGE,),
 }
 
 

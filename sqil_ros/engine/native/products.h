@@ -76,22 +76,22 @@ class Products {
     // that of multiplying.
     const auto effort = [&](const sqil_linear &band) {
       if (count <= kFew) return 2 * band.bits + 1;
-      return inputs.by_codes && !takes_codes(band) ? kFloatEffort : 1;
+      return inputs.as == Kind::codes && !takes_codes(band) ? kFloatEffort : 1;
     };
     share_panels(layer, threads, effort, [&](const sqil_linear &band, int begin, int end) {
       place_panels(band, begin, end, count, y, y_stride,
                    [&](int first, int last, int row, int rows, float *to, int64_t stride) {
-                     if (inputs.by_halves && band.bits <= kWidestHalf) {
+                     if (inputs.as == Kind::halves && band.bits <= kWidestHalf) {
                        kernels().multiply_halves(band, from_row(inputs.halves, row), rows, to,
                                                  stride, first, last);
-                     } else if (!inputs.by_codes || !takes_codes(band)) {
-                       kernels().multiply(band, inputs.floats + row * inputs.stride, inputs.stride,
-                                          rows, to, stride, first, last);
-                     } else if (inputs.split) {
-                       multiply_planes(band, inputs.codes, count, to, stride, first, last);
-                     } else {
+                     } else if (inputs.as == Kind::codes && takes_codes(band)) {
                        kernels().multiply_codes(band, from_row(inputs.codes, row), rows, to,
                                                 stride, first, last);
+                     } else if (inputs.as == Kind::planes && takes_codes(band)) {
+                       multiply_planes(band, inputs.codes, count, to, stride, first, last);
+                     } else {
+                       kernels().multiply(band, inputs.floats + row * inputs.stride, inputs.stride,
+                                          rows, to, stride, first, last);
                      }
                    });
     });
@@ -113,11 +113,12 @@ class Products {
     return count > split ? count : split;
   }
 
-  // What bands are multiplied with: floats, or codes or bfloat16 where their width and the processor
-  // allow it.
+  // What bands are multiplied with where their width and the processor allow it; floats elsewhere.
+  enum class Kind { floats, codes, planes, halves };
+
   struct Inputs {
-    bool by_codes, split, by_halves;
-    CodeRows codes;
+    Kind as;
+    CodeRows codes;  // or planes
     HalfRows halves;
     const float *floats;
     int64_t stride;
@@ -127,35 +128,40 @@ class Products {
   Inputs prepare(const sqil_linear &layer, int bits, const float *x, int64_t x_stride, int count) {
     const Kernels &use = kernels();
     const int columns = layer.columns, blocks = up_to(columns, kBlock) / kBlock;
-    const CodeRows codes{codes_.data(), steps_.data(), sums_.data(), code_stride(columns),
-                         blocks + 1};
-    const HalfRows halves{halves_.data(), half_stride(columns)};
-    if (bits == 16 && count > kFew && use.multiply_halves) {
-      share_rows(count, [&](int first, int rows) {
-        use.round_halves(x + first * x_stride, x_stride, rows, columns, from_row(halves, first));
-      });
-      return {false, false, true, codes, halves, x, x_stride};
-    }
-    if (bits == 16) bits = 0;
-    bool integers = false, floats = false;
+    Inputs found{Kind::floats,
+                 {codes_.data(), steps_.data(), sums_.data(), code_stride(columns), blocks + 1},
+                 {halves_.data(), half_stride(columns)},
+                 x,
+                 x_stride};
+    const bool few = count <= kFew, rounded = bits == 4 || bits == 8;
+    bool any_codes = false, any_floats = false;
     for (const sqil_linear *band = &layer; band; band = band->next) {
-      (takes_codes(*band) ? integers : floats) |= band->bits > 0;
+      (takes_codes(*band) ? any_codes : any_floats) |= band->bits > 0;
     }
-    const bool split = !bits && count <= kFew;
-    const bool by_codes = integers && (bits || split);
-    if (by_codes && split) use.split_codes(x, x_stride, count, columns, codes);
-    if (by_codes && bits) {
+    if (bits == 16 && !few && use.multiply_halves) {
+      found.as = Kind::halves;
+      share_rows(count, [&](int first, int rows) {
+        use.round_halves(x + first * x_stride, x_stride, rows, columns,
+                         from_row(found.halves, first));
+      });
+    } else if (any_codes && rounded) {
+      found.as = Kind::codes;
       share_rows(count, [&](int first, int rows) {
         use.round_codes(x + first * x_stride, x_stride, rows, columns, bits, layer.input_step,
-                        from_row(codes, first));
+                        from_row(found.codes, first));
+      });
+    } else if (any_codes && few) {
+      found.as = Kind::planes;
+      use.split_codes(x, x_stride, count, columns, found.codes);
+    }
+    if (rounded && (any_floats || !any_codes)) {
+      found.floats = rounded_.row(0);
+      share_rows(count, [&](int first, int rows) {
+        use.round_inputs(x + first * x_stride, x_stride, rows, columns, bits, layer.input_step,
+                         rounded_.row(0) + first * x_stride);
       });
     }
-    if (!bits || (by_codes && !floats)) return {by_codes, split, false, codes, halves, x, x_stride};
-    share_rows(count, [&](int first, int rows) {
-      use.round_inputs(x + first * x_stride, x_stride, rows, columns, bits, layer.input_step,
-                       rounded_.row(0) + first * x_stride);
-    });
-    return {by_codes, split, false, codes, halves, rounded_.row(0), x_stride};
+    return found;
   }
 
   // Few rows are rounded sooner than another thread wakes.

@@ -71,7 +71,7 @@ def compare_products(
             'ratio_eager': ratio(times[EAGER], own),
             'ratio_best': ratio(times[best], own),
             'best': best,
-            'disturbed': disturbed,
+            'disturbed': disturbed[name],
         }
 
 

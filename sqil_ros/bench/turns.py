@@ -86,8 +86,8 @@ def take_turns(
     rounds: int,
     threads: int,
     done: Callable[[], object] = lambda: None,
-) -> tuple[dict[str, Array], int]:
-    """(rounds,) milliseconds of every candidate, and how many turns stayed disturbed.
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """(rounds,) milliseconds of every candidate, and how many of its turns stayed disturbed.
 
     Round i of all candidates lies next to each other in time. The work is done twice in a row and
     the second time counts: by then its threads are awake, as between the layers of a network.
@@ -98,7 +98,7 @@ def take_turns(
         threads: that they use.
         done: called after every round.
     """
-    sentinel, disturbed = Sentinel(threads), 0
+    sentinel, disturbed = Sentinel(threads), dict.fromkeys(candidates, 0)
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(WARM_UP + rounds):
         for name, work in candidates.items():
@@ -108,7 +108,7 @@ def take_turns(
                 return milliseconds(lambda: work(2 * (turn + attempt) + 1))
 
             spent, quiet = undisturbed(take, sentinel, TRIES)
-            disturbed += turn >= WARM_UP and not quiet
+            disturbed[name] += turn >= WARM_UP and not quiet
             times[name].append(spent)
         done()
     return {name: np.array(found[WARM_UP:]) for name, found in times.items()}, disturbed

@@ -48,7 +48,7 @@ def test_candidates_take_turns(calm):
     seen = []
     works = {name: lambda turn, name=name: seen.append((name, turn)) for name in 'ab'}
     times, disturbed = take_turns(works, 3, 1)
-    assert [len(found) for found in times.values()] == [3, 3] and disturbed == 0
+    assert [len(found) for found in times.values()] == [3, 3] and disturbed == {'a': 0, 'b': 0}
     assert seen[:6] == [('a', 0), ('a', 1), ('b', 0), ('b', 1), ('a', 2), ('a', 3)]
     assert len(seen) == 2 * 2 * (WARM_UP + 3)
 
@@ -68,11 +68,11 @@ def test_a_disturbed_turn_is_taken_again_and_at_last_counted(monkeypatch):
     )
     seen = []
     _, disturbed = take_turns({'a': seen.append}, 1, 1)
-    assert len(seen) == 2 * (WARM_UP + 3) and disturbed == 0
+    assert len(seen) == 2 * (WARM_UP + 3) and disturbed == {'a': 0}
     monkeypatch.setattr(turns, 'Sentinel', lambda threads: Moody(*quiet, *[False] * TRIES))
     seen = []
     _, disturbed = take_turns({'a': seen.append}, 1, 1)
-    assert len(seen) == 2 * (WARM_UP + TRIES) and disturbed == 1
+    assert len(seen) == 2 * (WARM_UP + TRIES) and disturbed == {'a': 1}
 
 
 def test_a_ratio_is_taken_round_by_round():

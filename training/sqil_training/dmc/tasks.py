@@ -84,7 +84,7 @@ TASKS = {
         Task('cartpole', 'balance', balanced, Practice(50_000), 40, 500, 0.3),
         Task('walker', 'stand', walker_stands, Practice(100_000), 40, 500, 0.2),
         Task('hopper', 'stand', hopper_stands, Practice(200_000), 40, 500, 0.1),
-        Task('finger', 'spin', finger_spins, Practice(150_000), 40, 500, 0.1),
+        Task('finger', 'spin', finger_spins, Practice(150_000), 40, 500, 0.3),
         Task('cheetah', 'run', cheetah_runs, Practice(200_000), 40, 500, 0.1),
     )
 }

@@ -21,8 +21,8 @@ TRIES = 6
 DISTURBED = 1.3
 _SENTINEL = 5e-3
 REST = 0.02
-"""Seconds before every turn. The threads of a library that was just timed ask for more work for
-milliseconds, and would share their cores with the next one's."""
+"""Seconds. The threads of a library that was just timed ask for more work for milliseconds, and
+would share their cores with the next one's."""
 _MS = 1e3
 
 
@@ -64,8 +64,8 @@ def milliseconds(work: Callable[[], object]) -> float:
 def undisturbed(work: Callable[[int], T], sentinel: Sentinel, tries: int) -> tuple[T, bool]:
     """What a turn brings, and whether nothing disturbed it.
 
-    It begins after a rest. A turn between two disturbed sentinels is taken again; the last one
-    counts as it is.
+    A turn beside a disturbed sentinel is taken again; the last one counts as it is. Before either
+    sentinel there is a rest.
 
     Args:
         work: one turn, given which try it is.
@@ -76,6 +76,7 @@ def undisturbed(work: Callable[[int], T], sentinel: Sentinel, tries: int) -> tup
         time.sleep(REST)
         before = sentinel.quiet()
         found = work(attempt)
+        time.sleep(REST)
         if before and sentinel.quiet():
             return found, True
     return found, False

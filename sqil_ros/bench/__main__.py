@@ -28,7 +28,8 @@ STEPS = (EAGER, COMPILED, *(n for n in CONTESTANTS if n.startswith(('engine W', 
 _EXAMPLES = """examples:
   sqil-bench --stage gemv --model openvla-7b --threads 2 --json docs/results/engine/gemv.json
   sqil-bench --stage step --model tiny --threads 1 --json docs/results/engine/tiny_step.json
-  sqil-bench --stage step --model openvla-7b --rounds 3 --candidates 'engine bf16' 'engine W4A8'
+  sqil-bench --stage step --model openvla-7b --rounds 5 --together \
+      --candidates 'engine bf16' 'engine W4A8'
   sqil-bench --stage step --model openvla-7b-oft --rounds 3 --candidates 'engine W4A8'
   sqil-bench --stage gemm --model tiny --back-ends engine torch --profiles W4A8 W4A16 bf16
   sqil-bench --stage table --model tiny --threads 1 --table config/devices/lab_pc.yaml
@@ -36,7 +37,7 @@ _EXAMPLES = """examples:
 gemv is one row of activations, as in decoding; gemm as many as a prefill has. Every candidate has
 copies of its weights beyond all caches in gemv. step is a whole control step of a network with
 random weights. Ratios are medians over rounds in which all take turns; networks of 7 billion
-weights run one after the other. table writes what every product of a step takes at every width,
+weights run one after the other, unless --together. table writes what every product of a step takes at every width,
 and tells how well the sum predicts a step. docs/benchmarks.md tells how to read the figures.
 """
 
@@ -97,7 +98,8 @@ def _measured(args: argparse.Namespace) -> Iterator[tuple[list[dict[str, Any]], 
     for stage in stages:
         if stage == STEP:
             names = _some([name for name in args.candidates if name in STEPS], stage, STEPS)
-            yield list(compare_steps(args.model, names, args.threads, args.rounds)), step_line
+            what = args.model, names, args.threads, args.rounds, args.together
+            yield list(compare_steps(*what)), step_line
         elif stage == TABLE:
             found = tabulate(args.model, args.table, args.threads, args.rounds)
             print(f'written to {args.table}')
@@ -148,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
         help='and with one of these: engine torch prepacked onnxruntime ...')  # fmt: skip
     add('--threads', type=int, default=2)
     add('--rounds', type=int, default=30)
+    add(
+        '--together',
+        action='store_true',
+        help='steps of 7 billion weights take turns, too; memory must hold all candidates',
+    )
     add('--table', type=Path, default=Path('device_table.yaml'), help='of the stage table')
     add('--json', type=Path, help='where to write the result')
     return parser

@@ -19,10 +19,18 @@ from sqil_ros.bench.turns import TRIES, Sentinel, ratio, undisturbed
 
 
 def compare_steps(
-    model: str, names: Sequence[str], threads: int, rounds: int
+    model: str, names: Sequence[str], threads: int, rounds: int, together: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """A row for every candidate and stage of a control step."""
-    records = _measured(model, list(dict.fromkeys(names)), threads, rounds)
+    """A row for every candidate and stage of a control step.
+
+    Args:
+        model: whose shapes.
+        names: of candidates.
+        threads: that they use.
+        rounds: steps of each.
+        together: large networks take turns, too; memory must hold them all.
+    """
+    records = _measured(model, list(dict.fromkeys(names)), threads, rounds, together)
     for stage in STAGES:
         spent = {n: record.spent(stage) for n, record in records.items() if stage in record.stages}
         full = [name for name in (EAGER, COMPILED, 'engine bf16') if name in spent]
@@ -39,8 +47,10 @@ def compare_steps(
             }
 
 
-def _measured(model: str, names: list[str], threads: int, rounds: int) -> dict[str, StepRecord]:
-    """Small networks take turns; of large ones memory holds only one."""
+def _measured(
+    model: str, names: list[str], threads: int, rounds: int, together: bool
+) -> dict[str, StepRecord]:
+    """Small networks take turns; of large ones memory may hold only one."""
     torch.set_num_threads(threads)
     small = model.startswith(TINY)
     # A step that takes seconds is not taken again because of a disturbance; it is counted.
@@ -65,7 +75,7 @@ def _measured(model: str, names: list[str], threads: int, rounds: int) -> dict[s
             records[name] = StepRecord.of(runner, threads, meter.names)
             acts[name] = runner.act
             del runner
-            if not small:
+            if not (small or together):
                 take_turns(rounds)
                 acts.clear()
         take_turns(rounds)

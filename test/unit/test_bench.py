@@ -112,9 +112,11 @@ class Network:
 
 
 @needs_engine
-@pytest.mark.parametrize('model', ['tiny', 'openvla-7b'])
+@pytest.mark.parametrize(
+    ('model', 'together'), [('tiny', False), ('openvla-7b', False), ('openvla-7b', True)]
+)
 def test_small_networks_take_turns_and_of_large_ones_there_is_one_at_a_time(
-    model, calm, monkeypatch
+    model, together, calm, monkeypatch
 ):
     log, alive = [], []
 
@@ -131,8 +133,8 @@ def test_small_networks_take_turns_and_of_large_ones_there_is_one_at_a_time(
             del runner
 
     monkeypatch.setattr(compare_steps, 'runners', made)
-    rows = list(compare_steps.compare_steps(model, [EAGER, 'engine W4A8'], 1, 2))
-    if model == 'tiny':
+    rows = list(compare_steps.compare_steps(model, [EAGER, 'engine W4A8'], 1, 2, together))
+    if model == 'tiny' or together:
         assert log[-4:] == [EAGER, 'engine W4A8'] * 2
     else:
         begun = ['before bf16, torch: 0', *[EAGER] * 2]

@@ -58,14 +58,16 @@ template <typename Number>
 void attend_stored(const float *queries, int64_t query_stride, int count, const Number *keys,
                    int64_t room, const Number *values, int seen, int width, bool causal,
                    float *scores, float *y, int64_t y_stride) {
-  const int size = up_to(seen, kTile);
   const int value_stride = up_to(width, kTile);
   const float factor = 1.0f / __builtin_sqrtf(float(width));
   for (int first = 0; first < count; first += kRows) {
     const int rows = count - first < kRows ? count - first : kRows;
+    // Keys that at least one of these queries sees.
+    const int keys_seen = causal ? seen - count + first + rows : seen;
+    const int size = up_to(keys_seen, kTile);
     const float *x = queries + first * query_stride;
-    for (int key = 0; key < seen; key += kPanel) {
-      const int outputs = seen - key < kPanel ? seen - key : kPanel;
+    for (int key = 0; key < keys_seen; key += kPanel) {
+      const int outputs = keys_seen - key < kPanel ? keys_seen - key : kPanel;
       multiply_stored(x, query_stride, rows, keys + key, room, width, scores + key, size, outputs);
     }
     for (int r = 0; r < rows; ++r) {
@@ -73,8 +75,8 @@ void attend_stored(const float *queries, int64_t query_stride, int count, const 
     }
     for (int c = 0; c < width; c += kPanel) {
       const int outputs = width - c < kPanel ? width - c : kPanel;
-      multiply_stored(scores, size, rows, values + c, value_stride, seen, y + first * y_stride + c,
-                      y_stride, outputs);
+      multiply_stored(scores, size, rows, values + c, value_stride, keys_seen,
+                      y + first * y_stride + c, y_stride, outputs);
     }
   }
 }

@@ -95,29 +95,43 @@ void Decoder::put(const float *words, int count, int row) {
 
 // The first `count` rows of the states, which follow `start` tokens that were seen before.
 void Decoder::forward(int start, int count, Asked asked, bool causal) {
-  const Kernels &use = kernels();
-  const int64_t stride = states_.stride();
   const bool alone = count == 1;
   for (int index = 0; index < decoder_.layer_count; ++index) {
     const sqil_decoder_layer &layer = layers_[index];
     const bool last = index + 1 == decoder_.layer_count;
     const int from = last ? asked.from : 0, rows = last ? asked.count : count;
-    use.normalize(layer.before, decoder_.epsilon, states_.row(0), stride, count, decoder_.width,
-                  normed_.row(0));
+    normalize(layer.before, 0, count);
     products_(layer.query, normed_, query_, rows, from, alone);
     products_(layer.key, normed_, key_, count, 0, alone);
     products_(layer.value, normed_, value_, count, 0, alone);
     attend(index, start, count, {from, rows}, causal);
     products_(layer.output, query_, normed_, rows, from, alone);
-    use.add(states_.row(from), normed_.row(from), nullptr, stride, rows, decoder_.width);
-    use.normalize(layer.between, decoder_.epsilon, states_.row(from), stride, rows, decoder_.width,
-                  normed_.row(from));
+    add(from, rows);
+    normalize(layer.between, from, rows);
     products_(layer.gate, normed_, gate_, rows, from, alone);
     products_(layer.up, normed_, up_, rows, from, alone);
-    use.apply_gate(gate_.row(from), up_.row(from), rows * gate_.stride());
+    products_.share_rows(rows, [&](int first, int part) {
+      kernels().apply_gate(gate_.row(from + first), up_.row(from + first), part * gate_.stride());
+    });
     products_(layer.down, gate_, normed_, rows, from, alone);
-    use.add(states_.row(from), normed_.row(from), nullptr, stride, rows, decoder_.width);
+    add(from, rows);
   }
+}
+
+// Of the states, into `normed_`.
+void Decoder::normalize(const sqil_norm &norm, int from, int count) {
+  products_.share_rows(count, [&](int first, int rows) {
+    kernels().normalize(norm, decoder_.epsilon, states_.row(from + first), states_.stride(), rows,
+                        decoder_.width, normed_.row(from + first));
+  });
+}
+
+// To the states, what lies in `normed_`.
+void Decoder::add(int from, int count) {
+  products_.share_rows(count, [&](int first, int rows) {
+    kernels().add(states_.row(from + first), normed_.row(from + first), nullptr, states_.stride(),
+                  rows, decoder_.width);
+  });
 }
 
 void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) {
@@ -127,13 +141,22 @@ void Decoder::attend(int layer, int start, int count, Asked asked, bool causal) 
   const int memory = layer % kept_layers_ * decoder_.key_heads;
   const float *const cosine = decoder_.cosine + start * half;
   const float *const sine = decoder_.sine + start * half;
-  use.rotate(query_.row(asked.from), query_.stride(), asked.count, decoder_.heads, width,
-             cosine + asked.from * half, sine + asked.from * half);
-  use.rotate(key_.row(0), key_.stride(), count, decoder_.key_heads, width, cosine, sine);
-  for (int head = 0; head < decoder_.key_heads; ++head) {
-    use.remember(key_.row(0) + head * width, value_.row(0) + head * width, key_.stride(), count,
-                 width, start, memories_[memory + head]);
-  }
+  const auto rotate = [&](Rows &rows, int from, int rotated, int heads) {
+    products_.share_rows(rotated, [&](int first, int part) {
+      const int row = from + first;
+      use.rotate(rows.row(row), rows.stride(), part, heads, width, cosine + row * half,
+                 sine + row * half);
+    });
+  };
+  rotate(query_, asked.from, asked.count, decoder_.heads);
+  rotate(key_, 0, count, decoder_.key_heads);
+  const int helpers = count <= kFew ? 1 : products_.threads;
+  in_parallel(helpers, decoder_.key_heads, [&](int first, int last) {
+    for (int head = first; head < last; ++head) {
+      use.remember(key_.row(0) + head * width, value_.row(0) + head * width, key_.stride(), count,
+                   width, start, memories_[memory + head]);
+    }
+  });
   in_parallel(products_.threads, decoder_.heads, [&](int first, int last) {
     for (int head = first; head < last; ++head) {
       use.attend(query_.row(asked.from) + head * width, query_.stride(), asked.count,

@@ -40,6 +40,8 @@ class Decoder {
     int from, count;
   };
   void forward(int start, int count, Asked asked, bool causal);
+  void normalize(const sqil_norm &norm, int from, int count);
+  void add(int from, int count);
   void attend(int layer, int start, int count, Asked asked, bool causal);
   int chosen_bin(const float *logits) const;
 

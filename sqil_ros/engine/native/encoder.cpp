@@ -34,27 +34,41 @@ Encoder::Encoder(const sqil_vision &vision, const sqil_encoder &e, int threads)
       scores_(cameras_ * e.heads, kMostQueryRows * up_to(tokens_, kTile)) {}
 
 void Encoder::see(const float *pixels) {
-  const Kernels &use = kernels();
-  const int64_t stride = states_.stride();
   const int count = cameras_ * tokens_;
+  const auto gelu = encoder_.gelu_tanh ? kernels().apply_gelu_tanh : kernels().apply_gelu;
   embed(pixels);
   for (const sqil_encoder_layer &layer : layers_) {
-    use.normalize(layer.before, encoder_.epsilon, states_.row(0), stride, count, encoder_.width,
-                  normed_.row(0));
+    normalize(layer.before);
     products_(layer.query, normed_, query_, count);
     products_(layer.key, normed_, key_, count);
     products_(layer.value, normed_, value_, count);
     attend();
     products_(layer.output, query_, normed_, count);
-    use.add(states_.row(0), normed_.row(0), layer.attention_gain, stride, count, encoder_.width);
-    use.normalize(layer.between, encoder_.epsilon, states_.row(0), stride, count, encoder_.width,
-                  normed_.row(0));
+    add(layer.attention_gain);
+    normalize(layer.between);
     products_(layer.up, normed_, hidden_, count);
-    (encoder_.gelu_tanh ? use.apply_gelu_tanh : use.apply_gelu)(hidden_.row(0),
-                                                               count * hidden_.stride());
+    products_.share_rows(count, [&](int first, int rows) {
+      gelu(hidden_.row(first), rows * hidden_.stride());
+    });
     products_(layer.down, hidden_, normed_, count);
-    use.add(states_.row(0), normed_.row(0), layer.mlp_gain, stride, count, encoder_.width);
+    add(layer.mlp_gain);
   }
+}
+
+// Of the states, into `normed_`.
+void Encoder::normalize(const sqil_norm &norm) {
+  products_.share_rows(cameras_ * tokens_, [&](int first, int rows) {
+    kernels().normalize(norm, encoder_.epsilon, states_.row(first), states_.stride(), rows,
+                        encoder_.width, normed_.row(first));
+  });
+}
+
+// To the states, `gain` times what lies in `normed_`.
+void Encoder::add(const float *gain) {
+  products_.share_rows(cameras_ * tokens_, [&](int first, int rows) {
+    kernels().add(states_.row(first), normed_.row(first), gain, states_.stride(), rows,
+                  encoder_.width);
+  });
 }
 
 // Squares of pixels, then the prefix and the patches with their positions.

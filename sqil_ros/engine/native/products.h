@@ -97,6 +97,14 @@ class Products {
     });
   }
 
+  // Calls `work(first, rows)` until `count` rows are done, on all threads; few are done sooner than
+  // another thread wakes.
+  template <typename Work>
+  void share_rows(int count, Work work) const {
+    in_parallel(count <= kFew ? 1 : threads, count,
+                [&](int first, int last) { work(first, last - first); });
+  }
+
   int64_t bytes() const {
     return rounded_.bytes() + halves_.bytes() + int64_t(codes_.size()) +
            int64_t(sizeof(int32_t) * (steps_.size() + sums_.size()));
@@ -162,13 +170,6 @@ class Products {
       });
     }
     return found;
-  }
-
-  // Few rows are rounded sooner than another thread wakes.
-  template <typename Round>
-  void share_rows(int count, Round round) const {
-    in_parallel(count <= kFew ? 1 : threads, count,
-                [&](int first, int last) { round(first, last - first); });
   }
 
   // Inputs that are split, all rows at once.

@@ -24,6 +24,8 @@ class Encoder {
 
  private:
   void embed(const float *pixels);
+  void normalize(const sqil_norm &norm);
+  void add(const float *gain);
   void attend();
 
   const sqil_encoder encoder_;

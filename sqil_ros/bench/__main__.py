@@ -37,8 +37,9 @@ _EXAMPLES = """examples:
 gemv is one row of activations, as in decoding; gemm as many as a prefill has. Every candidate has
 copies of its weights beyond all caches in gemv. step is a whole control step of a network with
 random weights. Ratios are medians over rounds in which all take turns; networks of 7 billion
-weights run one after the other, unless --together. table writes what every product of a step takes at every width,
-and tells how well the sum predicts a step. docs/benchmarks.md tells how to read the figures.
+weights run one after the other, unless --together. table writes what every product of a step
+takes at every width, and tells how well the sum predicts a step. docs/benchmarks.md tells how to
+read the figures.
 """
 
 
@@ -98,8 +99,8 @@ def _measured(args: argparse.Namespace) -> Iterator[tuple[list[dict[str, Any]], 
     for stage in stages:
         if stage == STEP:
             names = _some([name for name in args.candidates if name in STEPS], stage, STEPS)
-            what = args.model, names, args.threads, args.rounds, args.together
-            yield list(compare_steps(*what)), step_line
+            rows = compare_steps(args.model, names, args.threads, args.rounds, args.together)
+            yield list(rows), step_line
         elif stage == TABLE:
             found = tabulate(args.model, args.table, args.threads, args.rounds)
             print(f'written to {args.table}')

@@ -83,11 +83,9 @@ struct Bytes {
     return sqil::dot(sum, weights, inputs);
   }
 
-  class Facts {
+  class Facts : public PanelFacts {
    public:
-    Facts(const sqil_linear &layer, int row, int outputs) : outputs_(outputs) {
-      for (int o = 0; layer.bias && o < outputs; ++o) bias_[o] = layer.bias[row + o];
-    }
+    using PanelFacts::PanelFacts;
 
     void begin_group(const sqil_linear &layer, int row, int tiles, int group) {
       for (int at = 0; at < tiles * kTile; at += kTile) {
@@ -100,21 +98,14 @@ struct Bytes {
                    float *y) const {
       const int32_t *seen = x.sums + row * x.sums_stride;
       const int32_t inputs = seen[end / kBlock] - seen[begin / kBlock];
-      const float *from = begin > 0 ? y : bias_;
       for (int at = 0; at < outputs_; at += kLanes) {
-        const floats sum =
-            group_sum(load(totals + at), inputs, offset_ + at, scale_ + at, x.steps[row]);
-        if (at + kLanes <= outputs_) {
-          store(y + at, load(from + at) + sum);
-        } else {
-          for (int o = at; o < outputs_; ++o) y[o] = from[o] + sum[o - at];
-        }
+        add(group_sum(load(totals + at), inputs, offset_ + at, scale_ + at, x.steps[row]), at,
+            begin > 0, y);
       }
     }
 
    private:
-    alignas(64) float scale_[kPanel] = {}, offset_[kPanel] = {}, bias_[kPanel] = {};
-    const int outputs_;
+    alignas(64) float offset_[kPanel] = {};
   };
 };
 

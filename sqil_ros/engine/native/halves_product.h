@@ -55,34 +55,24 @@ struct Halves {
                                     (__m512bh)_mm512_set1_epi32(inputs));
   }
 
-  class Facts {
-   public:
-    Facts(const sqil_linear &layer, int row, int outputs) : outputs_(outputs) {
-      for (int o = 0; layer.bias && o < outputs; ++o) bias_[o] = layer.bias[row + o];
-      for (float &scale : scale_) scale = 1.0f;
-    }
+  struct Facts : PanelFacts {
+    using PanelFacts::PanelFacts;
 
     void begin_group(const sqil_linear &layer, int row, int tiles, int group) {
-      for (int at = 0; layer.scale && at < tiles * kTile; at += kTile) {
+      if (!layer.scale) {
+        for (float &scale : scale_) scale = 1.0f;
+        return;
+      }
+      for (int at = 0; at < tiles * kTile; at += kTile) {
         tile_of(layer.scale + group, row + at, layer.rows, layer.groups, scale_ + at);
       }
     }
 
     void add_group(const HalfRows &, int, int begin, int, const float *totals, float *y) const {
-      const float *from = begin > 0 ? y : bias_;
       for (int at = 0; at < outputs_; at += kLanes) {
-        const floats sum = load(totals + at) * load(scale_ + at);
-        if (at + kLanes <= outputs_) {
-          store(y + at, load(from + at) + sum);
-        } else {
-          for (int o = at; o < outputs_; ++o) y[o] = from[o] + sum[o - at];
-        }
+        add(load(totals + at) * load(scale_ + at), at, begin > 0, y);
       }
     }
-
-   private:
-    alignas(64) float scale_[kPanel], bias_[kPanel] = {};
-    const int outputs_;
   };
 };
 

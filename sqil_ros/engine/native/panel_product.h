@@ -9,7 +9,7 @@
 //   row_at          where a row of inputs has a column
 //   unpack<bits>    columns [first, last) of a tile, a word of every row after the other
 //   dot             sum + weights * inputs
-//   Facts           what is known of a panel of outputs, and what a group adds to them
+//   Facts           PanelFacts, and what a group adds to the outputs of a panel
 #pragma once
 
 #include "kernels.h"
@@ -19,8 +19,8 @@
 namespace sqil {
 namespace {
 
-constexpr int kPanelWords = 256;     // of a row; 32 KiB stay near
-constexpr int kBunch = 24 * kRows;   // rows that share what was unpacked
+constexpr int kPanelWords = 256;    // of a row; 32 KiB stay near
+constexpr int kBunch = 24 * kRows;  // rows that share what was unpacked
 
 inline int32_t word_at(const void *from) {
   int32_t word;
@@ -76,6 +76,28 @@ inline void fetch(const uint32_t *block, int columns, int part, int parts) {
     __builtin_prefetch(block + line * kTile);
   }
 }
+
+// What is known of the outputs of a panel, from row `row` of the layer on.
+class PanelFacts {
+ public:
+  PanelFacts(const sqil_linear &layer, int row, int outputs) : outputs_(outputs) {
+    for (int o = 0; layer.bias && o < outputs; ++o) bias_[o] = layer.bias[row + o];
+  }
+
+ protected:
+  // Adds a sum to the outputs from `at` on; without anything `begun`, to their biases.
+  void add(floats sum, int at, bool begun, float *y) const {
+    const float *from = begun ? y : bias_;
+    if (at + kLanes <= outputs_) {
+      store(y + at, load(from + at) + sum);
+    } else {
+      for (int o = at; o < outputs_; ++o) y[o] = from[o] + sum[o - at];
+    }
+  }
+
+  const int outputs_;
+  alignas(64) float bias_[kPanel] = {}, scale_[kPanel] = {};
+};
 
 // At most kBunch rows times panel `index`.
 template <typename Kind, int bits>

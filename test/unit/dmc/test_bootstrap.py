@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sqil_training.dmc.bootstrap import interval
+from sqil_training.dmc.bootstrap import interval, ratio
 
 
 def mean(value):
     return value
-
-
-def ratio(value, other):
-    return value / other
 
 
 @pytest.fixture
@@ -41,3 +37,9 @@ def test_one_seed_gives_the_textbook_width(returns):
 def test_seeds_that_differ_widen_it(returns):
     apart = returns + np.array([[-300.0], [-100.0], [100.0], [300.0]])
     assert np.subtract(*interval(mean, apart)[::-1]) > np.subtract(*interval(mean, returns)[::-1])
+
+
+def test_a_share_of_what_may_be_nothing_has_no_interval(returns):
+    of = np.zeros((4, 30))
+    of[0] = 900.0
+    assert not np.isfinite(interval(ratio, returns, of)).all()

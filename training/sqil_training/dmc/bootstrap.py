@@ -34,3 +34,9 @@ def interval(
     values = statistic(*(one[rows, columns].mean(axis=(1, 2)) for one in returns))
     low, high = np.quantile(values, _TAILS)
     return float(low), float(high)
+
+
+def ratio(means: Array, of: Array) -> Array:
+    """(draws,) quotients of two means; not finite where the second is 0."""
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return means / of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sqil_ros.types import Array
-from sqil_training.dmc.bootstrap import interval
+from sqil_training.dmc.bootstrap import interval, ratio
 from sqil_training.dmc.evaluation import FIRST_SEED
 from sqil_training.dmc.pipeline import Experiment
 from sqil_training.dmc.settings import FULL_PRECISION, METHODS
@@ -44,12 +44,12 @@ def task_result(experiment: Experiment) -> dict[str, Any]:
 
 
 def _method(found: Array, full: Array) -> dict[str, Any]:
+    share = interval(ratio, found, full)
     return {
         'mean': round(float(found.mean()), 1),
         'interval': [round(end, 1) for end in interval(lambda mean: mean, found)],
         'share': round(float(found.mean() / full.mean()), 4),
-        'share_interval': [
-            round(end, 4) for end in interval(lambda mean, of: mean / of, found, full)
-        ],
+        # Where full precision may earn nothing there is no share of it.
+        'share_interval': [round(end, 4) for end in share] if np.isfinite(share).all() else None,
         'returns': np.round(found, 1).tolist(),
     }

@@ -59,9 +59,10 @@ def _mean(method: dict[str, Any]) -> str:
 
 def _share(task: dict[str, Any]) -> str:
     method = task['methods']['sqil']
-    low, high = method['share_interval']
+    ends = method['share_interval']
+    bounds = 'no interval' if ends is None else f'{ends[0]:.1%}, {ends[1]:.1%}'
     word = '' if method['share'] >= BAR else ', **below the bar**'
-    return f'{method["share"]:.1%} [{low:.1%}, {high:.1%}]{word}'
+    return f'{method["share"]:.1%} [{bounds}]{word}'
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -62,6 +62,7 @@ def compare_products(
             'shape': str(shape),
             'rows': rows,
             'ms_p50': round(median, 4),
+            'ms_p90': round(float(np.percentile(own, 90)), 4),
             'ms_p99': round(float(np.percentile(own, 99)), 4),
             'bytes': size,
             'GBps': round(rate, 2),

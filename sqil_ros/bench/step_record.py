@@ -23,6 +23,7 @@ class StepRecord:
 
     Attributes:
         weight_bytes: of all weights as held in memory.
+        file_bytes: of all weights on disk.
         resident_bytes: by which the process grew.
         moved: bytes of weights that every stage reads.
         read_rate: at which as much memory as its weights take is read [GB/s], which no stage that
@@ -34,6 +35,7 @@ class StepRecord:
     """
 
     weight_bytes: int
+    file_bytes: int
     resident_bytes: int
     moved: Mapping[str, int]
     read_rate: float
@@ -47,6 +49,7 @@ class StepRecord:
         """An empty one, which does not hold the network."""
         return cls(
             runner.weight_bytes,
+            runner.file_bytes,
             runner.resident_bytes,
             runner.moved,
             read_rate(runner.weight_bytes, threads),
@@ -80,6 +83,7 @@ class StepRecord:
             'ms_p99': round(float(np.percentile(own, 99)), 3),
             'hz': round(1e3 / median, 3),
             'bytes': self.weight_bytes,
+            'file_bytes': self.file_bytes,
             'resident_bytes': self.resident_bytes,
             'moved_bytes': moved,
             'GBps': round(rate, 2),

@@ -20,7 +20,7 @@ from sqil_ros.policy.openvla.engine_step import EngineStep
 from sqil_ros.policy.openvla.model import OpenVLA
 from sqil_ros.policy.openvla.processor import Batch
 from sqil_ros.policy.openvla.random_model import FULL, openvla_7b, random_model
-from sqil_ros.quant.size import model_bytes
+from sqil_ros.quant.size import file_bytes, model_bytes
 from sqil_ros.share import share_directory
 
 WORDS = 20
@@ -42,12 +42,14 @@ class Runner:
     Attributes:
         act: does one step and returns the milliseconds of every stage of :data:`STAGES`.
         weight_bytes: of all weights as held in memory.
+        file_bytes: of all weights on disk.
         resident_bytes: by which this process grew in memory when it was made and acted.
         moved: bytes of weights that every stage reads.
     """
 
     act: Act
     weight_bytes: int
+    file_bytes: int
     resident_bytes: int
     moved: Mapping[str, int]
 
@@ -84,14 +86,14 @@ def runners(config: OpenVLAConfig, names: list[str]) -> Iterator[tuple[str, Runn
 def _runner(config: OpenVLAConfig, name: str) -> Runner:
     before = resident_bytes()
     network = random_model(config, *widths_of(name))
-    moved = moved_bytes(network)
+    moved, on_disk = moved_bytes(network), file_bytes(network)
     if name in (EAGER, COMPILED):
         act, size = _torch_act(network, name == COMPILED)
     else:
         act, size = _engine_act(network)
     act()
     give_back()
-    return Runner(act, size, resident_bytes() - before, moved)
+    return Runner(act, size, on_disk, resident_bytes() - before, moved)
 
 
 def resident_bytes() -> int:

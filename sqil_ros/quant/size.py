@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from sqil_ros.quant.linear import PackedLinear
+from sqil_ros.quant.packing import row_bytes
 
 DENSE = 'torch'
+_HALF = 2  # bytes of a parameter that a profile does not pack
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ def model_bytes(model: nn.Module) -> ModelSize:
         _bytes(rest),
         weights + sum(parameter.numel() for parameter in model.parameters()),
     )
+
+
+def file_bytes(model: nn.Module) -> int:
+    """Bytes of all tensors in the weights file of a profile that is this model."""
+    size, layers = model_bytes(model), packed_layers(model).values()
+    rows = [layer.out_features * row_bytes(layer.in_features, layer.bits) for layer in layers]
+    floats = [one for one in model.parameters() if one.is_floating_point()]
+    halves = _HALF * sum(one.numel() for one in floats)
+    return size.scales + sum(rows) + size.rest - _bytes(floats) + halves
 
 
 def back_end_names(model: nn.Module) -> str:

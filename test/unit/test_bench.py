@@ -127,7 +127,7 @@ def test_small_networks_take_turns_and_of_large_ones_there_is_one_at_a_time(
             network = Network(name, log)
             alive.append(weakref.ref(network))
             moved = {'vision': 4_000_000, 'decode': 6_000_000, 'step': 10_000_000}
-            runner = Runner(network, 10_000_000, 11_000_000, moved)
+            runner = Runner(network, 10_000_000, 9_000_000, 11_000_000, moved)
             del network
             yield name, runner
             del runner

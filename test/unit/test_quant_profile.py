@@ -27,7 +27,7 @@ from sqil_ros.quant.profile import (
     write_profile,
 )
 from sqil_ros.quant.selection import select_layers
-from sqil_ros.quant.size import back_end_names, model_bytes, packed_layers
+from sqil_ros.quant.size import back_end_names, file_bytes, model_bytes, packed_layers
 from sqil_ros.quant.weights import skeleton
 
 CONTRACT = '0123456789abcdef'
@@ -176,6 +176,15 @@ def test_sizes_are_counted_from_what_is_there(checkpoint: Path) -> None:
     assert sizes[3] < sizes[4] < sizes[8] < (full.total, full.total)
     # What is recorded is what runs by default: 3 bits in nibbles take more than the reference.
     assert read_manifest(directory).measured['memory_bytes'] > sizes[3][0]
+
+
+@pytest.mark.parametrize('bits', [3, 4])
+def test_the_size_on_disk_is_known_before_it_is_written(checkpoint: Path, bits: int) -> None:
+    model = llama(0)
+    directory = write(checkpoint, model, bits)
+    apply_profile(model, directory)
+    stored = load_file(directory / WEIGHTS_NAME).values()
+    assert file_bytes(model) == sum(one.numel() * one.element_size() for one in stored)
 
 
 def test_finding_and_listing(checkpoint: Path) -> None:

@@ -35,6 +35,7 @@ class Sentinel:
 
     def __init__(self, threads: int) -> None:
         self._library, self._threads = require_library(), threads
+        # Two shares of ``sqil_read`` for every thread; fewer would leave one without work.
         self._words = np.ones(threads << 15, np.uint32)
         self._times = 1
         while (best := min(self._once() for _ in range(10))) < _SENTINEL:

@@ -45,18 +45,13 @@ class Products {
   // At most `count` rows of `width` inputs.
   Products(int threads, int count, int width)
       : threads(threads),
-        count_(count),
-        width_(width),
+        most_rows(count),
+        most_columns(width),
         rounded_(count, width),
         codes_(code_rows(count) * code_stride(width)),
         halves_(count * half_stride(width)),
         steps_(code_rows(count)),
         sums_(code_rows(count) * (up_to(width, kBlock) / kBlock + 1)) {}
-
-  // Whether there is room for rows that the given threads compute.
-  bool holds(int by, int count, int width) const {
-    return by == threads && count <= count_ && width <= width_;
-  }
 
   // Rows [first, first + count) of `x`, into the same rows of `y`.
   // `alone`: they are a token that is computed by itself.
@@ -110,7 +105,8 @@ class Products {
            int64_t(sizeof(int32_t) * (steps_.size() + sums_.size()));
   }
 
-  const int threads;
+  // Of what there is room for.
+  const int threads, most_rows, most_columns;
 
  private:
   static bool takes_codes(const sqil_linear &band) { return band.bits <= kernels().widest_code; }
@@ -192,7 +188,6 @@ class Products {
     }
   }
 
-  const int count_, width_;
   Rows rounded_;
   std::vector<int8_t> codes_;
   Zeros<uint16_t> halves_;

@@ -2,6 +2,7 @@
 // The C interface of products and of the control step.
 #include <string.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <new>
@@ -27,7 +28,11 @@ void copy(const sqil::Rows &rows, int count, int width, float *to) {
 // longer to give memory anew than many a product lasts.
 sqil::Products &room_for(int threads, int rows, int width) {
   thread_local std::unique_ptr<sqil::Products> room;
-  if (!room || !room->holds(threads, rows, width)) {
+  if (room) {
+    rows = std::max(rows, room->most_rows);
+    width = std::max(width, room->most_columns);
+  }
+  if (!room || room->threads != threads || room->most_rows < rows || room->most_columns < width) {
     room = std::make_unique<sqil::Products>(threads, rows, width);
   }
   return *room;

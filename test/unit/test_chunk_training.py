@@ -142,6 +142,21 @@ def test_a_few_updates_reduce_the_loss_and_the_policy_answers_with_chunks(
     assert policy.act(observation_at(episode(0, 6), 0)).actions.shape == (CHUNK, 7)
 
 
+@pytest.mark.parametrize('chunk', [0, CHUNK])
+def test_products_in_bfloat16_train_nearly_as_in_float32(
+    demonstrations: Demonstrations, chunk: int
+) -> None:
+    samples = demonstrations.draw(np.random.default_rng(0), 4, 0.0, 0.0, chunk=max(1, chunk))
+    losses = {}
+    for precision in ('float32', 'bfloat16'):
+        settings = Settings(batch=4, chunk=chunk, jitter=0.0, precision=precision)
+        trainer = Trainer(settings, demonstrations)
+        losses[precision] = [trainer.train_step(samples)['loss'] for _ in range(3)]
+        assert {p.dtype for p in trainer.model.parameters()} == {torch.float32}
+    assert losses['bfloat16'] != losses['float32']
+    assert losses['bfloat16'] == pytest.approx(losses['float32'], rel=0.02)
+
+
 def test_a_run_goes_on_with_its_own_head_only(
     demonstrations: Demonstrations, tmp_path: Path
 ) -> None:

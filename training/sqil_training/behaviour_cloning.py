@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ from sqil_training.chunks import chunk_loss
 from sqil_training.demonstrations import Demonstrations, Samples
 from sqil_training.domains import DOMAINS
 from sqil_training.muon import Muon
+from sqil_training.precision import BFLOAT16, FLOAT32, products_in
 from sqil_training.readouts import Readouts
 from sqil_training.run_state import load_state, save_state
 from sqil_training.warm_start import warm_start
@@ -56,7 +58,8 @@ class Settings:
 
     ``chunk`` is the number of actions at once by regression (OpenVLA-OFT), 0 for action tokens.
     The encoders learn for ``vision_steps`` steps and stay as they are from then on: once they
-    tell where everything is, all time is better spent on the decoder.
+    tell where everything is, all time is better spent on the decoder. ``precision`` is that of the
+    network's products; the read-outs and the loss are always in float32.
     """
 
     steps: int = 20000
@@ -74,6 +77,7 @@ class Settings:
     goal_weight: float = 4.0
     jitter: float = 0.15
     chunk: int = 0
+    precision: str = FLOAT32
     seed: int = 0
     report: int = 100
 
@@ -176,8 +180,8 @@ class Trainer:
     def losses(self, batch: Batch, labels: Tensor, samples: Samples) -> dict[str, Tensor]:
         """Every term of the loss and the errors that are reported with it."""
         seeing = self.step < self.settings.vision_steps
-        with torch.set_grad_enabled(seeing):
-            features = self.model.patch_features(batch.pixels)
+        with torch.set_grad_enabled(seeing), self._products():
+            features = self.model.patch_features(batch.pixels).float()
         asked = features[torch.from_numpy(samples.picture)]
         if self.config.head == L1:
             known = torch.from_numpy(samples.known)
@@ -216,8 +220,9 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Teacher-forced states, and how far the chances of bins are from the (B, 7) tokens."""
         config = self.config
-        states = self.model.action_states(batch, labels, features)
-        logits = self.model.action_logits(states).float()
+        with self._products():
+            states = self.model.action_states(batch, labels, features).float()
+        logits = self.model.action_logits(states)
         targets = soft_bins(
             labels, config.text_vocab_size, config.n_action_bins, self.settings.bin_spread
         )
@@ -233,13 +238,17 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """States of a parallel answer, and how far it is from the (B, K, 7) actions."""
         assert self.model.action_head is not None
-        states = self.model.chunk_states(batch, features)
-        predicted = self.model.action_head(states).float()
+        with self._products():
+            states = self.model.chunk_states(batch, features).float()
+        predicted = self.model.action_head(states)
         action = chunk_loss(predicted, labels, known)
         with torch.no_grad():
             off = (predicted - labels).abs()
             grip = (off[..., 6][known] < 0.5).float().mean()
         return states, {'action': action, 'first_off': off[:, 0, :3].mean(), 'gripper': grip}
+
+    def _products(self) -> AbstractContextManager[None]:
+        return products_in(self.settings.precision, torch.device('cpu'))
 
     def train_step(self, samples: Samples) -> dict[str, float]:
         """One update."""
@@ -341,7 +350,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--threads', type=int, default=2, help='torch threads')
     defaults = Settings()
     for name, value in asdict(defaults).items():
-        parser.add_argument(f'--{name.replace("_", "-")}', type=type(value), default=value)
+        parser.add_argument(
+            f'--{name.replace("_", "-")}',
+            type=type(value),
+            default=value,
+            choices=(FLOAT32, BFLOAT16) if name == 'precision' else None,
+        )
     args = parser.parse_args(argv)
     if args.chunk < 0:
         parser.error(f'--chunk is {args.chunk}; use 0 for action tokens, or more')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the products of a student are computed in while it learns."""
+"""What the products of a network are computed in while it learns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
 
     Args:
         precision: :data:`FLOAT32` or :data:`BFLOAT16`.
-        device: where the student is.
+        device: where the network is.
     """
     if precision == FLOAT32:
         yield

@@ -24,7 +24,7 @@ from sqil_ros.share import share_directory
 from sqil_training.ablation.knobs import KNOBS
 from sqil_training.ablation.run import evaluate_cells, train_cells
 from sqil_training.ablation.study import Study
-from sqil_training.finetune.precision import BFLOAT16, FLOAT32
+from sqil_training.precision import BFLOAT16, FLOAT32
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import yaml
 from sqil_ros.errors import ParameterError
 from sqil_training.finetune.adapters import BESIDE, MERGED
 from sqil_training.finetune.objective import DISTANCES, OBJECTIVES
-from sqil_training.finetune.precision import BFLOAT16, FLOAT32
+from sqil_training.precision import BFLOAT16, FLOAT32
 
 TOP, RAW = 'top', 'raw'
 

@@ -17,10 +17,10 @@ from sqil_ros.policy.openvla.processor import Batch
 from sqil_training.batches import draw_jitter, soft_bins
 from sqil_training.finetune.frames import WeightedFrames
 from sqil_training.finetune.objective import OBJECTIVES, Loss, loss
-from sqil_training.finetune.precision import products_in
 from sqil_training.finetune.settings import FinetuneSettings
 from sqil_training.finetune.sharding import shard, sharding_wanted
 from sqil_training.finetune.student import ActionLogits
+from sqil_training.precision import products_in
 
 _SEED_STRIDE = 1_000_003
 

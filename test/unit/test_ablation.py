@@ -69,7 +69,7 @@ def test_tables_are_put_beside_the_outcomes(study, tmp_path, monkeypatch):
     one = dataclasses.replace(study, knobs=KNOBS[:1])
     evaluate_cells(one, 30000, 5, result)
     content = json.loads(result.read_text())
-    assert content['profiles'] == []
+    assert content['profiles'] == [] and content['study']['command']
     (table,) = content['tables']
     assert table['knob'] == 'beta' and [row['value'] for row in table['rows']][:2] == ['1.5', '2']
     assert table['rows'][1]['profile'] == 'int3_sqil_merged'

@@ -63,12 +63,17 @@ def test_an_ablation_has_a_table_for_every_choice(result):
     content = json.loads(result.read_text())
     rows = [{'value': '2', 'profile': 'int3_<new>'}, {'value': '4', 'profile': 'int3_rtn'}]
     content['tables'] = [{'knob': 'beta', 'meaning': 'weight', 'rows': rows}]
+    content['study'] = {'command': 'python -m study', 'commit': 'abc'}
     result.write_text(json.dumps(content))
     page = pages(result)[result.with_suffix('.md')]
     assert '## beta: weight' in page
     assert '| **2** | 97.5% ' in page
     low, high = content['tests'][0]['interval']
     assert f'| 4 | 60.0% [44.6%, 73.7%] | -37.5% [{-high:+.1%}, {-low:+.1%}] |' in page
+    assert page.endswith('## Made by\n\n- all of it: `python -m study` at abc\n')
+    content['tests'][0] |= {'difference': 0.0, 'interval': [0.0, 0.0]}
+    result.write_text(json.dumps(content))
+    assert '| +0.0% [+0.0%, +0.0%] |' in pages(result)[result.with_suffix('.md')]
 
 
 def test_the_picture_is_sound_and_has_a_dot_for_every_policy(result):

@@ -47,7 +47,7 @@ def comparison_text(content: Mapping[str, Any], title: str, chart: str) -> str:
             'by full precision. Time of a whole control step, measured in turns.',
             _beside_table(beside),
         ]
-    parts += ['## Made by', _commands(profiles)]
+    parts += ['## Made by', _made_by(content)]
     return '\n\n'.join(parts) + '\n'
 
 
@@ -80,15 +80,18 @@ def _choice(table: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[str, 
             [
                 f'**{row["value"]}**' if test is None else row['value'],
                 f'{profile["success"]:.1%} {_interval(profile["interval"])}',
-                '–'
-                if test is None
-                else f'{-test["difference"]:+.1%} '
-                f'{_interval([-bound for bound in reversed(test["interval"])], "+.1%")}',
+                '–' if test is None else _other_way(test),
                 '–' if test is None else f'{test["p_holm"]:.2g}',
             ]
         )
     head = [table['knob'], 'success', 'difference to the base', 'p (Holm)']
     return f'## {table["knob"]}: {table["meaning"]}', _table(head, rows)
+
+
+def _other_way(test: Mapping[str, Any]) -> str:
+    """The difference of b to a; 0.0 - x, for -x would print a difference of nothing as -0.0 %."""
+    low, high = test['interval']
+    return f'{0.0 - test["difference"]:+.1%} {_interval([0.0 - high, 0.0 - low], "+.1%")}'
 
 
 def _test_table(tests: Sequence[Mapping[str, Any]]) -> str:
@@ -132,9 +135,12 @@ def _beside_table(profiles: Sequence[Mapping[str, Any]]) -> str:
     return _table([*head, 'faster than fp', 'back-end'], rows)
 
 
-def _commands(profiles: Sequence[Mapping[str, Any]]) -> str:
+def _made_by(content: Mapping[str, Any]) -> str:
+    """Who made what; a study's own command trained and evaluated all of it."""
+    if study := content.get('study'):
+        return f'- all of it: `{study["command"]}` at {study["commit"][:12]}'
     made: dict[tuple[str, str], list[str]] = {}
-    for profile in profiles:
+    for profile in content['profiles']:
         by = profile['made_by']
         made.setdefault((by['command'], by['commit'][:12]), []).append(profile['profile'])
     return '\n'.join(

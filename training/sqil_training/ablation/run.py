@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sqil_ros.errors import TrainingError
+from sqil_ros.provenance import provenance
 from sqil_ros.quant.profile import PROFILES_DIRECTORY
 from sqil_training.ablation.knobs import Cell
 from sqil_training.ablation.study import Study, tables
@@ -75,9 +76,9 @@ def evaluate_cells(study: Study, first_seed: int, episodes: int, result: Path) -
         '--workers', str(study.workers), '--json', str(result),
     ])  # fmt: skip
     text = result.read_text(encoding='utf-8').rstrip()
-    found = json.dumps(tables(study), indent=1)
+    more = json.dumps({'tables': tables(study), 'study': provenance()}, indent=1)
     with whole_file(result) as file:
-        file.write(f'{text[:-1].rstrip()},\n "tables": {found}\n}}\n'.encode())
+        file.write(f'{text[:-1].rstrip()},{more[1:]}\n'.encode())
 
 
 def _run(study: Study, words: Sequence[str]) -> None:

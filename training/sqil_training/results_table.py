@@ -28,7 +28,7 @@ METHODS = {
     'sqil_merged_onpolicy': 'SQIL, on-policy',
 }
 """Columns of the comparisons: what a profile is called behind its width, and here."""
-_PROFILE = re.compile(r'(?:int\d_)?(.+?)(?:_long)?')
+_PROFILE = re.compile(r'(?:int\d_)?(.+?)(?:_long|_a4static)?')
 
 BEGIN, END = '<!-- results: begin -->', '<!-- results: end -->'
 
@@ -80,7 +80,8 @@ def _comparisons(rows: list[str]) -> str:
         return ''
     head = [
         'Success of low-bit policies, all of a row from the same initial states; behind every',
-        'name are intervals, tests and the commands. `_long` is three times the updates.',
+        'name are intervals, tests and the commands. `_long` is three times the updates, w4a4 has',
+        'inputs of 4 bits as well.',
         '',
         f'| comparison | episodes | {" | ".join(METHODS.values())} |',
         f'|---|{"---|" * (len(METHODS) + 1)}',

@@ -70,7 +70,7 @@ def test_an_ablation_has_a_table_for_every_choice(result):
     assert '| **2** | 97.5% ' in page
     low, high = content['tests'][0]['interval']
     assert f'| 4 | 60.0% [44.6%, 73.7%] | -37.5% [{-high:+.1%}, {-low:+.1%}] |' in page
-    assert page.endswith('## Made by\n\n- all of it: `python -m study` at abc\n')
+    assert page.endswith('## Made by\n\n- all of it: `python -m study`, finished at abc\n')
     content['tests'][0] |= {'difference': 0.0, 'interval': [0.0, 0.0]}
     result.write_text(json.dumps(content))
     assert '| +0.0% [+0.0%, +0.0%] |' in pages(result)[result.with_suffix('.md')]

@@ -138,7 +138,7 @@ def _beside_table(profiles: Sequence[Mapping[str, Any]]) -> str:
 def _made_by(content: Mapping[str, Any]) -> str:
     """Who made what; a study's own command trained and evaluated all of it."""
     if study := content.get('study'):
-        return f'- all of it: `{study["command"]}` at {study["commit"][:12]}'
+        return f'- all of it: `{study["command"]}`, finished at {study["commit"][:12]}'
     made: dict[tuple[str, str], list[str]] = {}
     for profile in content['profiles']:
         by = profile['made_by']

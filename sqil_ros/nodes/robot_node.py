@@ -116,6 +116,10 @@ class RobotNode(Node):
 
     def _on_liveliness(self, event: QoSLivelinessChangedInfo) -> None:
         self._commanders = event.alive_count
+        self.get_logger().info(
+            f'Policies on {self._params.action_topic}: {event.alive_count} alive, '
+            f'{event.not_alive_count} silent.'
+        )
 
     def _on_deadman(self, message: Bool) -> None:
         self._pressed = message.data

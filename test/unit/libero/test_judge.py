@@ -7,12 +7,11 @@ from sqil_training.libero.__main__ import main
 from sqil_training.libero.collect import BLOCK, plan
 from sqil_training.libero.judge import act_as_expert, judged
 from sqil_training.libero.objects import MAX_STEPS, TASKS
-from sqil_training.libero.tasks import INITIAL_STATES, PLACEMENTS
+from sqil_training.libero.tasks import CONTRACT, INITIAL_STATES, PLACEMENTS, SUITES, policy_for
 
 from sqil_ros.contract import Contract
 from sqil_ros.errors import ContractMismatch, SceneError
 from sqil_ros.policy.loader import load_policy
-from sqil_ros.share import share_directory
 from sqil_ros.types import Action
 
 
@@ -30,9 +29,10 @@ def test_who_stands_still_fails_when_the_time_is_over(arm):
     assert outcome.steps == MAX_STEPS
 
 
-def test_the_policy_of_the_package_is_of_the_judges_contract():
-    checkpoint = share_directory() / 'models' / 'libero_object_openvla'
-    contract = Contract.load(share_directory() / 'config' / 'libero_contract.yaml')
+@pytest.mark.parametrize('suite', SUITES)
+def test_the_policies_of_the_package_are_of_the_judges_contract(suite):
+    checkpoint = policy_for(suite)
+    contract = Contract.load(CONTRACT)
     for profile in ('fp', 'int3_sqil_merged'):
         load_policy(checkpoint, profile, contract)
     with pytest.raises(ContractMismatch):

@@ -3,6 +3,7 @@
 
 examples:
   judge --profiles fp,int3_sqil_merged --episodes 5 --json out/l.json      the policy of models/
+  judge --suite libero_spatial --profiles fp,int3_rtn --json out/s.json
   judge --profiles expert --starts placements --first 9000 --episodes 10 --json out/expert.json
   collect --episodes 50 --out data/libero
   collect --learner runs/libero/checkpoint --collection r1 --first-seed 1000 --out data/dagger
@@ -23,7 +24,6 @@ import sys
 from pathlib import Path
 
 from sqil_ros.errors import SqilError
-from sqil_ros.share import share_directory
 from sqil_training.libero.collect import collect
 from sqil_training.libero.compare import compare
 from sqil_training.libero.objects import OBJECT
@@ -64,9 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     gather.add_argument('--teacher-share', type=float, default=0.3, help='steps of the expert')
     gather.add_argument('--dry-run', action='store_true', help='say what would be collected')
     judge = verbs.add_parser('judge', help='success of a policy, by the word of LIBERO')
-    judge.add_argument(
-        '--checkpoint', type=Path, default=share_directory() / 'models' / 'libero_object_openvla'
-    )
+    judge.add_argument('--checkpoint', type=Path, help="the suite's own of models/ if left out")
     judge.add_argument(
         '--profiles', default='fp', metavar='A,B,...',
         help='profiles, or expert; A is tested against each of the others',

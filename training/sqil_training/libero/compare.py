@@ -9,7 +9,7 @@ from sqil_ros.contract import Contract
 from sqil_training.comparison_file import ComparisonFile
 from sqil_training.evaluation import Condition
 from sqil_training.libero.judge import evaluate
-from sqil_training.libero.tasks import CONTRACT, SUITES
+from sqil_training.libero.tasks import CONTRACT, SUITES, policy_for
 
 
 def compare(args: argparse.Namespace) -> int:
@@ -21,9 +21,8 @@ def compare(args: argparse.Namespace) -> int:
     seeds = range(args.first, args.first + args.episodes)
     names = SUITES[args.suite].names(args.tasks)
     episodes = [(name, seed) for seed in seeds for name in names]
-    shared = Condition(
-        'checkpoint', str(args.checkpoint), '', args.starts, args.instruction, args.images
-    )
+    checkpoint = str(args.checkpoint or policy_for(args.suite))
+    shared = Condition('checkpoint', checkpoint, '', args.starts, args.instruction, args.images)
     file = ComparisonFile(args.json, shared, episodes, Contract.load(CONTRACT).period_s)
     content = file.complete(
         args.profiles.split(','),

@@ -7,6 +7,8 @@ Robot Learning".
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqil_ros.errors import SceneError
 from sqil_ros.share import share_directory
 from sqil_training.libero.objects import OBJECT
@@ -23,6 +25,11 @@ CONTROL_STEPS = 4
 """LIBERO's control steps (20 Hz) to one action of the policy (5 Hz)."""
 SUITES = {suite.name: suite for suite in (OBJECT, SPATIAL)}
 _BY_NAME = {task.name: task for suite in SUITES.values() for task in suite.tasks}
+
+
+def policy_for(suite: str) -> Path:
+    """Checkpoint of this package's own policy for the suite called ``suite``."""
+    return share_directory() / 'models' / f'{suite}_openvla'
 
 
 def task_by_name(name: str) -> LiberoTask:

@@ -224,6 +224,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('sqil-train: stopped; the same command goes on from the last state', file=sys.stderr)
         return 130
+    finally:
+        # Python would end over the threads of the process group, now and then with an abort.
+        accelerator.end_training()
     return 0
 
 

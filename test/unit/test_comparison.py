@@ -56,6 +56,12 @@ def test_the_expert_is_no_rival():
     assert paired_tests('a', {'a': outcomes(9), EXPERT: outcomes(100)}) == []
 
 
+def test_another_training_seed_is_no_rival():
+    results = {name: outcomes(90) for name in ('a_seed1', 'b_seed1', 'b_seed2', 'fp')}
+    assert [row['b'] for row in paired_tests('a_seed1', results)] == ['b_seed1', 'fp']
+    assert [row['b'] for row in paired_tests('fp', results)] == ['a_seed1', 'b_seed1', 'b_seed2']
+
+
 def test_other_states_and_a_missing_reference_are_refused():
     with pytest.raises(SqilError, match='same 100 states'):
         paired_tests('a', {'a': outcomes(9), 'b': outcomes(9)[1:]})
@@ -94,6 +100,16 @@ def test_what_is_written_is_taken_over(begin, tmp_path):
     assert content['tests'][0]['a'] == 'fp'
     lines = (tmp_path / 'result.json').read_text().splitlines()
     assert sum('"seed": 7' in line and '"task"' in line for line in lines) == 4
+
+
+def test_methods_are_compared_over_their_training_seeds(begin):
+    file = begin()
+    for name, wins in (('a_seed1', 90), ('b_seed1', 80), ('a_seed2', 95)):
+        file.add(name, outcomes(wins))
+        assert 'over_seeds' not in file.write('a_seed1')
+    file.add('b_seed2', outcomes(90))
+    (row,) = file.write('a_seed1')['over_seeds']
+    assert (row['a'], row['b'], row['seeds']) == ('a', 'b', [1, 2])
 
 
 def test_what_else_was_measured_stays_with_its_profile(begin, tmp_path):

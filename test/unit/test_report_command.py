@@ -76,6 +76,17 @@ def test_an_ablation_has_a_table_for_every_choice(result):
     assert '| +0.0% [+0.0%, +0.0%] |' in pages(result)[result.with_suffix('.md')]
 
 
+def test_methods_of_several_seeds_have_a_table(result):
+    content = json.loads(result.read_text())
+    content['over_seeds'] = [{
+        'a': 'int2_sqil', 'b': 'int2_qbc', 'seeds': [1, 2], 'success_a': [0.95, 0.9],
+        'success_b': [0.9, 0.925], 'difference': 0.0125, 'interval': [-0.01, 0.02],
+    }]  # fmt: skip
+    result.write_text(json.dumps(content))
+    row = '| int2_sqil | 95.0%, 90.0% | int2_qbc | 90.0%, 92.5% | 1, 2 | +1.2% [-1.0%, +2.0%] |'
+    assert row in pages(result)[result.with_suffix('.md')]
+
+
 def test_the_picture_is_sound_and_has_a_dot_for_every_policy(result):
     root = ElementTree.fromstring(pages(result)[result.with_suffix('.svg')])
     assert sum(node.tag.endswith('circle') for node in root.iter()) == 2

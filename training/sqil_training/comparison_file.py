@@ -20,6 +20,7 @@ from sqil_ros.quant.profile import PROFILES_DIRECTORY
 from sqil_training.comparison import EXPERT, figures, paired_tests
 from sqil_training.evaluation import Condition, Journal
 from sqil_training.rollout import Outcome
+from sqil_training.training_seeds import over_seeds
 from sqil_training.whole_file import whole_file
 
 _MISSING = 'missing'
@@ -142,7 +143,10 @@ class ComparisonFile:
             for name, outcomes in self.results.items()
         ]
         tests = paired_tests(reference, self.results) if reference != EXPERT else []
-        content = {'condition': self._shared, 'tests': tests, 'profiles': profiles}
+        content = {'condition': self._shared, 'tests': tests}
+        if rows := over_seeds(reference, self.results):
+            content['over_seeds'] = rows
+        content['profiles'] = profiles
         with whole_file(self._path) as file:
             file.write(_text(content).encode())
         return content

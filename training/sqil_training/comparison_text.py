@@ -29,6 +29,13 @@ def comparison_text(content: Mapping[str, Any], title: str, chart: str) -> str:
         f'![Success of every policy]({chart})',
     ]
     parts += [part for table in content.get('tables', ()) for part in _choice(table, content)]
+    if seeds := content.get('over_seeds'):
+        parts += [
+            '## Over training seeds',
+            'The same method trained again; success of every seed. Differences of means with '
+            'bootstrap 95 % intervals over seeds and states, drawn crossed.',
+            _seed_table(seeds),
+        ]
     if content['tests']:
         parts += [
             f'## {content["tests"][0]["a"]} against the others',
@@ -92,6 +99,25 @@ def _other_way(test: Mapping[str, Any]) -> str:
     """The difference of b to a; 0.0 - x, for -x would print a difference of nothing as -0.0 %."""
     low, high = test['interval']
     return f'{0.0 - test["difference"]:+.1%} {_interval([0.0 - high, 0.0 - low], "+.1%")}'
+
+
+def _seed_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    def shares(values: Sequence[float]) -> str:
+        return ', '.join(f'{value:.1%}' for value in values)
+
+    head = ['method', 'success', 'against', 'success', 'seeds', 'difference']
+    cells = [
+        [
+            row['a'],
+            shares(row['success_a']),
+            row['b'],
+            shares(row['success_b']),
+            ', '.join(map(str, row['seeds'])),
+            f'{row["difference"]:+.1%} {_interval(row["interval"], "+.1%")}',
+        ]
+        for row in rows
+    ]
+    return _table(head, cells)
 
 
 def _test_table(tests: Sequence[Mapping[str, Any]]) -> str:

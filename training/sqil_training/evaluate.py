@@ -15,8 +15,10 @@ initial states. An interrupted run goes on where it stopped when it is given the
 --compare evaluates several profiles and tests the first of them against each of the others
 (McNemar, Holm). A profile that FILE holds already, with the same weights and states, is not run
 again: name one more and only that one runs. The same holds for profiles that a file of --known
-holds. With --held, their actions on held-out episodes and
-the time of a control step are compared, too. sqil-report makes tables and plots of FILE.
+holds. Profiles named ..._seed1, ..._seed2 are one method trained several times (sqil-export
+--variant seed1): methods are then compared over their seeds, too. With --held, their actions on
+held-out episodes and the time of a control step are compared, too. sqil-report makes tables and
+plots of FILE.
 """
 
 from __future__ import annotations
@@ -107,6 +109,12 @@ def compare(
         print(
             f'{row["a"]} - {row["b"]}: {row["difference"]:+.1%} [{low:+.1%}, {high:+.1%}], '
             f'p {row["p"]:.2g}, after Holm {row["p_holm"]:.2g}'
+        )
+    for row in content.get('over_seeds', ()):
+        low, high = row['interval']
+        print(
+            f'{row["a"]} - {row["b"]} over {len(row["seeds"])} training seeds: '
+            f'{row["difference"]:+.1%} [{low:+.1%}, {high:+.1%}]'
         )
     print(f'written to {args.json}')
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sqil_ros.types import Array
-from sqil_training.dmc.bootstrap import interval, ratio
+from sqil_training.bootstrap import interval, ratio
 from sqil_training.dmc.evaluation import FIRST_SEED
 from sqil_training.dmc.pipeline import Experiment
 from sqil_training.dmc.settings import FULL_PRECISION, METHODS

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sqil_training.dmc.bootstrap import interval, ratio
+from sqil_training.bootstrap import interval, ratio
 
 
 def mean(value):

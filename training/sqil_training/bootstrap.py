@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals of mean returns and of their ratios."""
+"""Intervals of means over training seeds and initial states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def interval(
 
     Args:
         statistic: (draws,) means of every one of ``returns`` to (draws,) values.
-        returns: (seeds, episodes) each.
+        returns: (seeds, episodes) each; returns of the domain, or successes.
         draws: how many.
         seed: of the draws.
     """

@@ -31,6 +31,17 @@ def test_a_comparison_becomes_a_row_with_a_column_for_every_method(tmp_path):
     assert '95.5%' in row and '10.0%' not in row
 
 
+def test_a_method_of_several_training_seeds_stands_with_its_mean(tmp_path):
+    shares = {'int2_sqil_merged_seed1': 0.9, 'int2_sqil_merged_seed2': 0.94, 'fp': 0.97}
+    profiles = [
+        {'profile': name, 'success': share, 'episodes': [{}] * 8} for name, share in shares.items()
+    ]
+    (tmp_path / 'int2.json').write_text(json.dumps({'tests': [], 'profiles': profiles}))
+    assert (
+        results_text(tmp_path).splitlines()[-1].endswith('| 97.0% | – | – | – | – | 92.0% | – |')
+    )
+
+
 def test_only_the_part_between_the_markers_changes():
     readme = 'a\n<!-- results: begin -->\nold\n<!-- results: end -->\nz\n'
     once = filled(readme, 'new')

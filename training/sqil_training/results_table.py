@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from sqil_ros.share import share_directory
 from sqil_ros.sim.tasks import TASKS
+from sqil_training.training_seeds import method_and_seed
 
 METHODS = {
     'fp': 'full precision',
@@ -50,18 +53,21 @@ def success_rows(results: Path) -> list[str]:
 
 
 def comparison_rows(results: Path) -> list[str]:
-    """A table row for every comparison of :data:`METHODS` (a file of ``sqil-eval --compare``)."""
+    """A table row for every comparison of :data:`METHODS` (a file of ``sqil-eval --compare``).
+
+    A method that was trained several times stands there with its mean.
+    """
     rows = []
     for path in sorted(results.glob('*.json'), reverse=True):
         content = json.loads(path.read_text(encoding='utf-8'))
-        found = {
-            _method(one['profile']): one['success']
-            for one in content.get('profiles', [])
-            if 'tests' in content
-        }
+        found: dict[str, list[float]] = defaultdict(list)
+        for one in content['profiles'] if 'tests' in content else ():
+            found[_method(one['profile'])].append(one['success'])
         if not {'sqil_merged', 'fp'} <= set(found):
             continue
-        cells = [f'{found[name]:.1%}' if name in found else '–' for name in METHODS]
+        cells = [
+            f'{statistics.mean(found[name]):.1%}' if name in found else '–' for name in METHODS
+        ]
         episodes = len(content['profiles'][0]['episodes'])
         rows.append(
             f'| [{path.stem}](docs/results/{path.stem}.md) | {episodes} | {" | ".join(cells)} |'
@@ -80,8 +86,8 @@ def _comparisons(rows: list[str]) -> str:
         return ''
     head = [
         'Success of low-bit policies, all of a row from the same initial states; behind every',
-        'name are intervals, tests and the commands. `_long` is three times the updates, w4a4 has',
-        'inputs of 4 bits as well.',
+        'name are intervals, tests and the commands. `_long` is three times the updates, `_seeds`',
+        'the mean of several training seeds, w4a4 has inputs of 4 bits as well.',
         '',
         f'| comparison | episodes | {" | ".join(METHODS.values())} |',
         f'|---|{"---|" * (len(METHODS) + 1)}',
@@ -111,8 +117,9 @@ def filled(readme: str, text: str) -> str:
 
 
 def _method(profile: str) -> str:
-    found = _PROFILE.fullmatch(profile)
-    return found[1] if found else profile
+    method, _ = method_and_seed(profile)
+    found = _PROFILE.fullmatch(method)
+    return found[1] if found else method
 
 
 def _share(entry: dict[str, Any] | None) -> str:

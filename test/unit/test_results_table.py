@@ -37,9 +37,8 @@ def test_a_method_of_several_training_seeds_stands_with_its_mean(tmp_path):
         {'profile': name, 'success': share, 'episodes': [{}] * 8} for name, share in shares.items()
     ]
     (tmp_path / 'int2.json').write_text(json.dumps({'tests': [], 'profiles': profiles}))
-    assert (
-        results_text(tmp_path).splitlines()[-1].endswith('| 97.0% | – | – | – | – | 92.0% | – |')
-    )
+    row = results_text(tmp_path).splitlines()[-1]
+    assert row.endswith('| 97.0% | – | – | – | – | 92.0% | – |')
 
 
 def test_only_the_part_between_the_markers_changes():

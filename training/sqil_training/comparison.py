@@ -14,7 +14,7 @@ from sqil_ros.types import Array
 from sqil_training.evaluation import summaries, summary
 from sqil_training.motion import grip_lag
 from sqil_training.rollout import Outcome
-from sqil_training.training_seeds import method_and_seed
+from sqil_training.training_seeds import differ_in_seed
 
 EXPERT = 'expert'
 Key = tuple[str, int]
@@ -60,7 +60,7 @@ def figures(
 def paired_tests(reference: str, results: Mapping[str, Sequence[Outcome]]) -> list[dict[str, Any]]:
     """``reference`` against every other policy: one family of tests, corrected by Holm.
 
-    A policy of one training seed is not tested against those of others.
+    Policies of different training seeds are not tested against each other.
 
     Returns:
         Rows ``a, b, only_a, only_b, difference, interval, p, p_holm, jerk_ratio,
@@ -73,11 +73,10 @@ def paired_tests(reference: str, results: Mapping[str, Sequence[Outcome]]) -> li
     """
     if reference not in results:
         raise SqilError(f'{reference} is not among {sorted(results)}; compare it, too.')
-    a, seed = by_state(results[reference]), method_and_seed(reference)[1]
+    a = by_state(results[reference])
     rows = []
     for name, outcomes in results.items():
-        other_seed = method_and_seed(name)[1] not in (None, seed)
-        if name in (reference, EXPERT) or (seed is not None and other_seed):
+        if name in (reference, EXPERT) or differ_in_seed(reference, name):
             continue
         b = by_state(outcomes)
         if a.keys() != b.keys():

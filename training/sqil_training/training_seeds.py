@@ -22,6 +22,12 @@ def method_and_seed(profile: str) -> tuple[str, int | None]:
     return (found['method'], int(found['seed'])) if found else (profile, None)
 
 
+def differ_in_seed(one: str, other: str) -> bool:
+    """Whether both profiles name a training seed, and not the same."""
+    seeds = {method_and_seed(one)[1], method_and_seed(other)[1]}
+    return len(seeds) > 1 and None not in seeds
+
+
 def over_seeds(reference: str, results: Mapping[str, Sequence[Outcome]]) -> list[dict[str, Any]]:
     """The method of ``reference`` against every other, over the seeds that both have.
 
@@ -42,26 +48,26 @@ def over_seeds(reference: str, results: Mapping[str, Sequence[Outcome]]) -> list
         if seed is not None:
             methods.setdefault(method, {})[seed] = outcomes
     a = method_and_seed(reference)[0]
+    own = methods.pop(a, {})
     rows = []
-    for b in methods:
-        seeds = sorted(methods.get(a, {}).keys() & methods[b].keys())
-        if b != a and len(seeds) > 1:
-            rows.append(_row(a, b, seeds, methods))
+    for b, other in methods.items():
+        seeds = sorted(own.keys() & other.keys())
+        if len(seeds) > 1:
+            pairs = [(own[seed], other[seed]) for seed in seeds]
+            rows.append({'a': a, 'b': b, 'seeds': seeds} | _difference(pairs))
     return rows
 
 
-def _row(
-    a: str, b: str, seeds: Sequence[int], methods: Mapping[str, Mapping[int, Sequence[Outcome]]]
+def _difference(
+    pairs: Sequence[tuple[Sequence[Outcome], Sequence[Outcome]]],
 ) -> dict[str, Any]:
-    won = {name: np.stack([_wins(methods[name][seed]) for seed in seeds]) for name in (a, b)}
-    low, high = interval(lambda mean_a, mean_b: mean_a - mean_b, won[a], won[b])
+    """Successes of both methods, and what lies between them, from a pair of policies a seed."""
+    a, b = (np.stack([_wins(outcomes) for outcomes in one]) for one in zip(*pairs, strict=True))
+    low, high = interval(lambda mean_a, mean_b: mean_a - mean_b, a, b)
     return {
-        'a': a,
-        'b': b,
-        'seeds': list(seeds),
-        'success_a': won[a].mean(axis=1).tolist(),
-        'success_b': won[b].mean(axis=1).tolist(),
-        'difference': float(won[a].mean() - won[b].mean()),
+        'success_a': a.mean(axis=1).tolist(),
+        'success_b': b.mean(axis=1).tolist(),
+        'difference': float(a.mean() - b.mean()),
         'interval': [low, high],
     }
 

@@ -191,6 +191,17 @@ def test_two_processes_train_as_one(teacher, data, tmp_path, kind, adapter):
         torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize('data_are_there', [True, False])
+def test_no_process_group_is_left_to_the_interpreter(teacher, data, tmp_path, data_are_there):
+    """Its threads, ended by the interpreter, now and then abort a run that is through."""
+    store = torch.distributed.FileStore(str(tmp_path / 'store'), 1)
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    words = ['--method', 'qbc', '--dry-run']
+    trees = data if data_are_there else tmp_path / 'nothing'
+    assert run(teacher, trees, tmp_path / 'x', *words) == (0 if data_are_there else 1)
+    assert not torch.distributed.is_initialized()
+
+
 def test_the_presets_of_the_package_are_whole():
     paths = {path.stem: path for path in CONFIGS.glob('*.yaml') if path.stem != 'fsdp'}
     presets = {name: read_preset(path) for name, path in paths.items()}
